@@ -1,0 +1,59 @@
+// What handlers may use. Owned by App; outlives the server.
+#ifndef MAYFLY_SERVICE_API_CONTEXT_H_
+#define MAYFLY_SERVICE_API_CONTEXT_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "connectors/connector.h"
+#include "service/sandbox/sandbox.h"
+#include "store/model/clock.h"
+#include "store/store.h"
+
+namespace mayfly::service::api {
+
+// What the running service can do about accounts, besides storing. Thread-safe.
+class AccountRuntime {
+ public:
+  virtual ~AccountRuntime() = default;
+  virtual void AccountConnected(AccountId id) = 0;     // begin collecting
+  virtual void AccountDisconnected(AccountId id) = 0;  // stop; returns when nothing more is collected
+  virtual Status PollNow(AccountId id) = 0;            // kNotFound, kCredentialDead; returns at once
+  virtual Result<connectors::CheckReport> Check(AccountId id) = 0;  // asks the platform; may take long
+  virtual void ReplyQueued(const ReplyId& id) = 0;     // wakes the sender
+};
+
+// The organisation's words for /v1/about, from the configuration.
+struct AboutText {
+  std::string organisation, purposes, recipients, data_location, contact;
+};
+
+struct HealthView {
+  bool sealed = false;         // no usable master key: nothing else is meaningful
+  std::string sealed_reason;
+  bool ready = false;
+  std::vector<std::string> reasons;  // why not ready: expiry-late, clock, disk, store
+  std::optional<TimePoint> last_expiry_run_at;
+  std::optional<TimePoint> next_expiry_at;
+};
+
+struct ApiContext {
+  store::Store* store = nullptr;  // null while sealed
+  const Clock* clock = nullptr;
+  AccountRuntime* runtime = nullptr;
+  AboutText about;
+  SandboxReport sandbox;
+  std::string p2_grade = "C";
+  bool insecure_loopback = false;
+  std::string zone_name = "UTC";
+  std::string version;
+  std::function<HealthView()> health;
+  std::function<std::string()> metrics_text;  // Prometheus exposition format
+  std::string cursor_key;                     // signs page cursors
+};
+
+}  // namespace mayfly::service::api
+
+#endif  // MAYFLY_SERVICE_API_CONTEXT_H_

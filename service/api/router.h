@@ -1,0 +1,51 @@
+// A pure function from method and path to a route. Knows no engine, no socket.
+#ifndef MAYFLY_SERVICE_API_ROUTER_H_
+#define MAYFLY_SERVICE_API_ROUTER_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "service/api/http.h"
+#include "store/model/actor.h"
+
+namespace mayfly::service::api {
+
+enum class Access {
+  kPublic,       // no token: healthz, readyz, about
+  kScope,        // a bearer token that has `scope`
+  kAdminSocket,  // the Unix admin socket only
+};
+
+using Handler = std::function<Response(const Request&, const Actor&)>;
+
+struct Route {
+  std::string method;
+  std::string pattern;  // "/v1/conversations/{conversation}/messages"
+  Access access = Access::kScope;
+  Scope scope = Scope::kInboxRead;
+  std::size_t body_bytes_max = 0;     // 0: a body is refused
+  std::vector<std::string> query;     // allowed parameter names; another one is 400
+  Handler handler;
+};
+
+class Router {
+ public:
+  void Add(std::vector<Route> routes);
+  struct Match {
+    const Route* route = nullptr;              // null: no such path (404) or method (405)
+    std::map<std::string, std::string> captures;
+    std::vector<std::string> allowed_methods;  // of the path; empty: 404
+  };
+  // HEAD matches GET.
+  Match Find(std::string_view method, const std::vector<std::string>& path) const;
+  const std::vector<Route>& routes() const { return routes_; }
+
+ private:
+  std::vector<Route> routes_;
+};
+
+}  // namespace mayfly::service::api
+
+#endif  // MAYFLY_SERVICE_API_ROUTER_H_

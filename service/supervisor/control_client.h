@@ -1,0 +1,48 @@
+// The core's end of the control descriptor: asks the supervisor for workers.
+#ifndef MAYFLY_SERVICE_SUPERVISOR_CONTROL_CLIENT_H_
+#define MAYFLY_SERVICE_SUPERVISOR_CONTROL_CLIENT_H_
+
+#include <functional>
+#include <memory>
+#include <variant>
+
+#include "service/link/worker_link.h"
+#include "store/model/ids.h"
+#include "store/model/result.h"
+
+namespace mayfly::service {
+
+// One thread reads (Next); any thread writes.
+class ControlClient {
+ public:
+  explicit ControlClient(int fd);  // takes ownership
+  ~ControlClient();
+
+  Status StartWorker(AccountId account, std::uint64_t epoch);
+  Status StopWorker(AccountId account, std::uint64_t epoch);  // kills it
+  Status SayReady();
+
+  struct WorkerStarted {
+    AccountId account;
+    WorkerPipes pipes;
+  };
+  struct WorkerEnded {
+    AccountId account;
+    std::uint64_t epoch = 0;
+    int exit_code = 0;
+    int signal = 0;
+  };
+  struct DrainAsked {};
+  struct SupervisorGone {};
+  using Event = std::variant<WorkerStarted, WorkerEnded, DrainAsked, SupervisorGone>;
+  // Blocks. kProtocol for a message or descriptor that breaks the rules in control.proto: everything
+  // received is closed and the core must end.
+  Result<Event> Next();
+
+ private:
+  int fd_;
+};
+
+}  // namespace mayfly::service
+
+#endif  // MAYFLY_SERVICE_SUPERVISOR_CONTROL_CLIENT_H_

@@ -1,0 +1,67 @@
+// Promise P7: who did what and when, without content, for 12 months and no longer.
+//
+// Entries live in the family of their month, sealed under that month's key. An entry is written in the
+// same commit as the act that it records; a look at messages is recorded and synced before the answer
+// (I6: no silent act). Chaining and proofs come with the audit issue; the sequence has no gaps already.
+#ifndef MAYFLY_STORE_AUDIT_LOG_H_
+#define MAYFLY_STORE_AUDIT_LOG_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "store/engine/engine.h"
+#include "store/model/actor.h"
+#include "store/model/ids.h"
+#include "store/model/result.h"
+
+namespace mayfly::store {
+
+class Core;
+
+struct AuditEntry {
+  std::uint64_t sequence = 0;  // assigned on append
+  TimePoint at;
+  std::string actor;       // Actor::id
+  std::string request_id;  //
+  std::string action;      // closed list: inbox.look, conversation.look, conversation.change,
+                           // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
+                           // account.change, account.disconnect, token.create, token.revoke,
+                           // date.purged
+  std::string object;      // an id of ours, or a date; never a platform id, handle or text
+  std::string outcome;     // ok, or an ErrorCode word
+};
+
+// Proof that a look was recorded. Reading text needs one, so an unrecorded look does not compile.
+class Look {
+ public:
+  const Actor& actor() const { return actor_; }
+
+ private:
+  friend class AuditLog;
+  explicit Look(Actor actor) : actor_(std::move(actor)) {}
+  Actor actor_;
+};
+
+class AuditLog {
+ public:
+  explicit AuditLog(Core& core) : core_(core) {}
+  // Adds the entry to `batch`; it counts only when the batch is committed, under the store's commit
+  // lock. For the store's own repositories.
+  Status Append(Batch& batch, AuditEntry entry);
+  // Records and syncs the first look by one actor within 5 minutes; later ones in that time are
+  // covered by it. An error means: do not answer.
+  Result<Look> LookAtInbox(const Actor& actor, TimePoint now);
+  Result<Look> LookAtConversation(const Actor& actor, ConversationId conversation, TimePoint now);
+  // Oldest first, from `after_sequence` (exclusive) of the months that exist.
+  Result<std::vector<AuditEntry>> Read(std::uint64_t after_sequence, std::size_t limit) const;
+  // Destroys months that ended more than 12 months before `now`. Idempotent.
+  Status ExpireMonths(TimePoint now);
+
+ private:
+  Core& core_;
+};
+
+}  // namespace mayfly::store
+
+#endif  // MAYFLY_STORE_AUDIT_LOG_H_

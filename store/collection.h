@@ -1,0 +1,83 @@
+// What pollers write: a page of messages, the cursor that covers it, and the coverage record, in one
+// synced commit (promise P4).
+#ifndef MAYFLY_STORE_COLLECTION_H_
+#define MAYFLY_STORE_COLLECTION_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/model/account.h"
+#include "store/model/conversation.h"
+#include "store/model/coverage.h"
+#include "store/model/message.h"
+#include "store/model/result.h"
+
+namespace mayfly::store {
+
+class Core;
+
+// The same values as a connector's page, stamped by the core. The store takes no time from the page
+// but `sent_at`.
+struct CollectedMessage {
+  PlatformId conversation;
+  PlatformId id;
+  PlatformId sender;
+  Direction direction = Direction::kIncoming;
+  std::optional<TimePoint> sent_at;
+  MessageBody text;
+  UnreadableReason unreadable = UnreadableReason::kNone;
+  bool has_unsupported_content = false;
+};
+struct CollectedConversation {
+  PlatformId id;
+  std::vector<Contact> participants;
+  bool group = false;
+  PlatformStanding standing = PlatformStanding::kAccepted;
+};
+struct CollectedWithdrawal {
+  PlatformId conversation;
+  PlatformId id;
+};
+
+struct CollectedPage {
+  AccountId account;
+  std::vector<CollectedConversation> conversations;
+  std::vector<CollectedMessage> messages;
+  std::vector<CollectedWithdrawal> withdrawals;  // applied after the messages
+  std::string cursor;                            // replaces the stored one in the same commit
+  bool backfilled = false;                       // history: stored, never unread
+  Coverage coverage;                             // the whole record as it stands with this page
+};
+
+struct CollectOutcome {
+  std::size_t stored = 0;
+  std::size_t duplicates = 0;
+  std::size_t past_horizon = 0;  // expired already, or born at or before forgotten_until; not stored
+  std::size_t future = 0;        // claimed to be sent later than first seen; stored from first seen
+  std::size_t withdrawn = 0;
+  std::size_t unreadable = 0;
+};
+
+class Collection {
+ public:
+  explicit Collection(Core& core) : core_(core) {}
+  // Stores each message exactly once (key: account and platform message id), moves heads, contacts
+  // and inbox rows into the family of their latest expiry, settles an outgoing message against a
+  // pending reply of the same platform id, and writes cursor and coverage. Idempotent. kNotFound when
+  // the account is retired: then nothing is stored.
+  Result<CollectOutcome> Collect(const CollectedPage& page, TimePoint now);
+
+  Result<std::string> Cursor(AccountId account) const;  // empty for a new account
+  Result<mayfly::Coverage> Coverage(AccountId account) const;
+  Status SetCoverage(AccountId account, const mayfly::Coverage& coverage);
+  // Nothing born before it is wanted: the account's expiry horizon or forgotten_until, the later.
+  Result<TimePoint> Horizon(AccountId account, TimePoint now) const;
+
+ private:
+  Core& core_;
+};
+
+}  // namespace mayfly::store
+
+#endif  // MAYFLY_STORE_COLLECTION_H_

@@ -1,0 +1,117 @@
+// What a storage engine must offer. Store logic is written once above it; RocksDB today, PostgreSQL
+// later, the same bytes. Engines see opaque keys and sealed values only.
+#ifndef MAYFLY_STORE_ENGINE_ENGINE_H_
+#define MAYFLY_STORE_ENGINE_ENGINE_H_
+
+#include <compare>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/keys/key_vault.h"
+#include "store/model/result.h"
+#include "store/model/time.h"
+
+namespace mayfly::store {
+
+// A container that is created and dropped as a whole.
+struct Family {
+  enum class Kind : std::uint8_t { kSys, kDay, kAudit };
+  Kind kind = Kind::kSys;
+  std::uint32_t number = 0;  // days since 1970 for kDay, AuditMonth for kAudit
+  auto operator<=>(const Family&) const = default;
+
+  static Family Sys() { return {}; }
+  static Family Day(ExpiryDay day) {
+    return {Kind::kDay, static_cast<std::uint32_t>(day.time_since_epoch().count())};
+  }
+  static Family Audit(AuditMonth month) { return {Kind::kAudit, month}; }
+  ExpiryDay day() const { return ExpiryDay(std::chrono::days(number)); }
+  std::string Name() const;  // sys, D20270222, A202611; also the name on disk
+  static std::optional<Family> Parse(std::string_view name);
+};
+
+struct Change {
+  Family family;
+  std::string key;
+  std::optional<std::string> value;  // absent: remove
+};
+
+struct Condition {
+  Family family;
+  std::string key;
+  std::optional<std::string> value;  // absent: the key must be absent; else it must equal this
+};
+
+struct Batch {
+  std::vector<Change> changes;
+  std::vector<Condition> conditions;
+  void Put(Family family, std::string key, std::string value) {
+    changes.push_back({family, std::move(key), std::move(value)});
+  }
+  void Remove(Family family, std::string key) {
+    changes.push_back({family, std::move(key), std::nullopt});
+  }
+};
+
+enum class Durability { kSynced, kBuffered };  // buffered: survives the process, not the power
+
+struct ScanOptions {
+  std::string prefix;                      // only keys that begin with it
+  std::optional<std::string> after;        // exclusive; continue behind this key
+  bool reverse = false;
+  std::size_t limit = SIZE_MAX;
+};
+
+// What remains after a family was dropped, for its receipt.
+struct DropReport {
+  std::uint64_t bytes_dropped = 0;  // table files of the family
+  bool log_released = false;        // no engine log holds a byte of it any more
+};
+
+// Thread-safe. Errors: kIo when the engine refused and nothing happened; kOutcomeUnknown when a
+// commit may or may not have happened (commits are idempotent by key: repeat it); kExpired when a
+// family is closed or absent; kPreconditionFailed when a condition did not hold.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  // Atomic across families; durable on return as asked. Conditions are checked under the same lock.
+  virtual Status Commit(const Batch& batch, Durability durability) = 0;
+  virtual Result<std::optional<std::string>> Get(Family family, std::string_view key) const = 0;
+  // Calls `visit` in byte order (or reverse) until it returns false or the limit. One snapshot.
+  using Visitor = std::function<bool(std::string_view key, std::string_view value)>;
+  virtual Status Scan(Family family, const ScanOptions& options, const Visitor& visit) const = 0;
+  // The same over several families at once, merged by key in byte order (ties: order of `families`).
+  using MergeVisitor =
+      std::function<bool(Family family, std::string_view key, std::string_view value)>;
+  virtual Status MergeScan(const std::vector<Family>& families, const ScanOptions& options,
+                           const MergeVisitor& visit) const = 0;
+
+  // Creates the family if there is none. Idempotent.
+  virtual Status OpenFamily(Family family) = 0;
+  // Ascending. Of one kind.
+  virtual std::vector<Family> Families(Family::Kind kind) const = 0;
+  // After this no commit may touch it; reads still may. Idempotent.
+  virtual Status CloseFamily(Family family) = 0;
+  // Drops the container. Idempotent: an absent family is success. Waits for scans under way.
+  virtual Result<DropReport> DropFamily(Family family) = 0;
+  // Writes buffered records of all families into tables, so that a following drop writes little.
+  virtual Status FlushAll() = 0;
+  // Makes every engine log let go of dropped families: flushes what is live and rolls logs and
+  // manifest. Call after `sys` received the receipt row.
+  virtual Status ReleaseLogs() = 0;
+  // A consistent copy that can be opened as a data directory's store/.
+  virtual Status Checkpoint(const std::filesystem::path& dir) const = 0;
+  // Healthy, or why not (background error, disk full).
+  virtual Status Health() const = 0;
+};
+
+}  // namespace mayfly::store
+
+#endif  // MAYFLY_STORE_ENGINE_ENGINE_H_

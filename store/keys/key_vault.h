@@ -1,0 +1,96 @@
+// Keys that end: one per expiry date, one per person on that date ("slot"), one per audit month.
+//
+// On disk, below keys/:
+//   root                 random root for purpose keys, wrapped by the master key
+//   D<yyyymmdd>.a .b     one date: 4 KiB header (day key and index key, wrapped by the master key), then
+//                        64-byte slots, each a random subject key sealed under the day key
+//   M<yyyymm>.a .b       one audit month: header only
+// .a and .b are mirrors, preallocated, overwritten in place, synced, read back. They are never copied,
+// renamed or put into a backup: that is what makes destruction final. The byte layout is in
+// key_file.h. Sources: docs/decisions/0003-two-locks.md; BLAKE2b RFC 7693; XChaCha20-Poly1305
+// draft-irtf-cfrg-xchacha-03; ChaCha20-Poly1305 RFC 8439.
+#ifndef MAYFLY_STORE_KEYS_KEY_VAULT_H_
+#define MAYFLY_STORE_KEYS_KEY_VAULT_H_
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/keys/secret_key.h"
+#include "store/model/result.h"
+#include "store/model/time.h"
+
+namespace mayfly::store {
+
+// A month of the audit log: year * 100 + month, for example 202611.
+using AuditMonth = std::uint32_t;
+
+// A person's key on one date. Slots are never reused within a date.
+struct Slot {
+  std::uint32_t number = 0;
+  std::uint16_t generation = 0;
+  friend bool operator==(const Slot&, const Slot&) = default;
+};
+
+using Pair = std::array<std::uint8_t, 32>;  // secret while either lock is; see seal.h
+
+// Durable everywhere when a call returns. Thread-safe. A key whose file does not open gives kCorrupt
+// naming the file; the other dates stay usable. A wrong master key gives kSealed from Open, which has
+// then changed nothing.
+class KeyVault {
+ public:
+  virtual ~KeyVault() = default;
+
+  // --- dates
+  // Creates the date's key file if there is none. Idempotent. kExpired if it was destroyed before.
+  virtual Status OpenDate(ExpiryDay day) = 0;
+  // Dates whose keys exist, ascending. Damaged ones are listed too.
+  virtual std::vector<ExpiryDay> Dates() const = 0;
+  virtual bool HasDate(ExpiryDay day) const = 0;
+  // 16-byte blind key: keyed hash of `input` under the date's index key, personalised with `label`
+  // (at most 16 bytes).
+  virtual Result<std::array<std::uint8_t, 16>> Blind(ExpiryDay day, const char* label,
+                                                     std::string_view input) const = 0;
+  // Takes a slot that nobody has had. Its key is durable before this returns.
+  virtual Result<Slot> TakeSlot(ExpiryDay day) = 0;
+  // Pair of the two locks for records of `slot`. kExpired when the date or the slot is destroyed.
+  virtual Result<Pair> PairFor(ExpiryDay day, Slot slot) const = 0;
+  // Overwrites the slots' keys in both mirrors. Idempotent.
+  virtual Status DestroySlots(ExpiryDay day, const std::vector<Slot>& slots) = 0;
+  // Overwrites the header in both mirrors, syncs, reads back, and wipes everything of the date in
+  // memory, before it returns. Idempotent: a date without a key file is success. kIo means "not
+  // destroyed".
+  virtual Status DestroyDate(ExpiryDay day) = 0;
+  // Removes the (already destroyed) key file. Idempotent. kInternal if the date is not destroyed.
+  virtual Status UnlinkDate(ExpiryDay day) = 0;
+  // Dates destroyed but not unlinked yet, for the purge to finish.
+  virtual std::vector<ExpiryDay> DestroyedDates() const = 0;
+
+  // --- audit months
+  virtual Result<Pair> PairForMonth(AuditMonth month) = 0;  // creates the month's key if needed
+  virtual std::vector<AuditMonth> Months() const = 0;
+  virtual Status DestroyMonth(AuditMonth month) = 0;  // and unlinks
+
+  // --- purposes: P32(root, label, ""). For cursors, credentials, tokens, fingerprints.
+  virtual Pair PurposeKey(const char* label) const = 0;
+};
+
+struct KeyVaultOptions {
+  std::filesystem::path dir;  // keys/
+  bool sync = true;           // false only in benchmarks that say so
+};
+
+// Creates keys/ with a fresh root. kInvalidArgument when a root exists.
+Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master);
+// Opens it. kSealed when the master key is not the one that wrapped the root; kCorrupt when both
+// mirrors of the root are damaged; kInvalidArgument when the directory is readable by others.
+Result<std::unique_ptr<KeyVault>> OpenKeyVault(const KeyVaultOptions& options, SecretKey master);
+
+}  // namespace mayfly::store
+
+#endif  // MAYFLY_STORE_KEYS_KEY_VAULT_H_

@@ -1,0 +1,68 @@
+// The store: sealed, expiring records. This is the door; the repositories behind it are the rooms.
+//
+// Every method that reads takes `now` and goes through IsVisible; every method that writes commits all
+// its rows, its cursor and its audit entries in one synced batch. All are thread-safe. Errors are
+// those of the method's comment, and besides: kIo, kOutcomeUnknown (repeat it, writes are idempotent),
+// kCorrupt (names the family and row kind; the rest stays readable).
+#ifndef MAYFLY_STORE_STORE_H_
+#define MAYFLY_STORE_STORE_H_
+
+#include <filesystem>
+#include <memory>
+
+#include "store/accounts.h"
+#include "store/audit_log.h"
+#include "store/collection.h"
+#include "store/conversations.h"
+#include "store/engine/engine.h"
+#include "store/expiry/purge.h"
+#include "store/keys/key_vault.h"
+#include "store/outbox_queue.h"
+#include "store/tokens.h"
+
+namespace mayfly::store {
+
+struct StoreOptions {
+  Zone zone = Zone::Utc();  // the organisation's; the second zone of the retention rule
+  Durability durability = Durability::kSynced;  // buffered only in benchmarks that say so
+};
+
+class Store {
+ public:
+  // Takes over engine and vault. Drops day families whose keys are gone and opens nothing else; the
+  // caller then runs purge().CatchUp(now) before it lets anybody in.
+  static Result<std::unique_ptr<Store>> Open(std::unique_ptr<Engine> engine,
+                                             std::unique_ptr<KeyVault> vault,
+                                             const StoreOptions& options);
+  ~Store();
+
+  Accounts& accounts();
+  Tokens& tokens();
+  Collection& collection();        // what pollers write: messages, cursor, coverage
+  Conversations& conversations();  // what staff read: inbox, threads, messages
+  OutboxQueue& outbox();
+  AuditLog& audit();
+  Purge& purge();
+
+  // The highest time ever persisted; the floor of the monotone clock. The epoch for a new store.
+  Result<TimePoint> ClockFloor() const;
+  Status RaiseClockFloor(TimePoint now);  // ignores a lower value
+
+  Status Health() const;
+  Status Checkpoint(const std::filesystem::path& dir) const;
+  // Oldest living date, and dates whose expiry passed but whose keys still exist (P2's alarm).
+  struct ExpiryView {
+    std::optional<ExpiryDay> oldest_living;
+    std::vector<ExpiryDay> due_not_destroyed;
+  };
+  ExpiryView View(TimePoint now) const;
+
+ private:
+  struct Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mayfly::store
+
+#endif  // MAYFLY_STORE_STORE_H_
