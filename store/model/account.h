@@ -2,6 +2,7 @@
 #ifndef MAYFLY_STORE_MODEL_ACCOUNT_H_
 #define MAYFLY_STORE_MODEL_ACCOUNT_H_
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>

@@ -6,6 +6,7 @@
 #ifndef MAYFLY_STORE_MODEL_JSON_H_
 #define MAYFLY_STORE_MODEL_JSON_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -33,6 +34,8 @@ class Value {
   explicit Value(std::int64_t value) : data_(value) {}
   explicit Value(double value) : data_(value) {}
   explicit Value(std::string value) : data_(std::move(value)) {}
+  // Without this a literal would become a bool.
+  explicit Value(const char* value) : data_(std::string(value)) {}
   explicit Value(Array value) : data_(std::move(value)) {}
   explicit Value(Members value) : data_(std::move(value)) {}
 

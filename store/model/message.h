@@ -2,6 +2,7 @@
 #ifndef MAYFLY_STORE_MODEL_MESSAGE_H_
 #define MAYFLY_STORE_MODEL_MESSAGE_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>

@@ -6,6 +6,7 @@
 #ifndef MAYFLY_STORE_MODEL_REPLY_H_
 #define MAYFLY_STORE_MODEL_REPLY_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 

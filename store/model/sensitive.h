@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <compare>
+#include <cstddef>
 #include <ostream>
 #include <string>
 #include <utility>
@@ -19,7 +20,8 @@ template <class Tag>
 class Sensitive {
  public:
   Sensitive() = default;
-  explicit Sensitive(std::string value) : value_(std::move(value)) {}
+  // A short string is copied, not stolen, by the move: its bytes stay behind in the argument.
+  explicit Sensitive(std::string value) : value_(std::move(value)) { WipeString(value); }
   Sensitive(const Sensitive&) = default;
   Sensitive(Sensitive&& other) noexcept : value_(std::move(other.value_)) {
     WipeString(other.value_);
