@@ -2,11 +2,11 @@
 //
 // On disk, below keys/:
 //   root                 random root for purpose keys, wrapped by the master key
-//   D<yyyymmdd>.a .b     one date: 4 KiB header (day key and index key, wrapped by the master key), then
-//                        64-byte slots, each a random subject key sealed under the day key
+//   D<yyyymmdd>.a .b     one date: 4 KiB header (day key and index key, wrapped by the master key),
+//                        then 64-byte slots, each a random subject key sealed under the day key
 //   M<yyyymm>.a .b       one audit month: header only
-// .a and .b are mirrors, preallocated, overwritten in place, synced, read back. They are never copied,
-// renamed or put into a backup: that is what makes destruction final. The byte layout is in
+// .a and .b are mirrors, preallocated, overwritten in place, synced, read back. They are never
+// copied, renamed or put into a backup: that is what makes destruction final. The byte layout is in
 // key_file.h. Sources: docs/decisions/0003-two-locks.md; BLAKE2b RFC 7693; XChaCha20-Poly1305
 // draft-irtf-cfrg-xchacha-03; ChaCha20-Poly1305 RFC 8439.
 #ifndef MAYFLY_STORE_KEYS_KEY_VAULT_H_
@@ -39,9 +39,9 @@ struct Slot {
 
 using Pair = std::array<std::uint8_t, 32>;  // secret while either lock is; see seal.h
 
-// Durable everywhere when a call returns. Thread-safe. A key whose file does not open gives kCorrupt
-// naming the file; the other dates stay usable. A wrong master key gives kSealed from Open, which has
-// then changed nothing.
+// Durable everywhere when a call returns. Thread-safe. A key whose file does not open gives
+// kCorrupt naming the file; the other dates stay usable. A wrong master key gives kSealed from
+// Open, which has then changed nothing.
 class KeyVault {
  public:
   virtual ~KeyVault() = default;
@@ -58,13 +58,14 @@ class KeyVault {
                                                      std::string_view input) const = 0;
   // Takes a slot that nobody has had. Its key is durable before this returns.
   virtual Result<Slot> TakeSlot(ExpiryDay day) = 0;
-  // Pair of the two locks for records of `slot`. kExpired when the date or the slot is destroyed.
+  // Pair of the two locks for records of `slot`. kExpired when the date or the slot is destroyed,
+  // or when the date has no key (as with Blind and TakeSlot); kCorrupt for a slot that never was.
   virtual Result<Pair> PairFor(ExpiryDay day, Slot slot) const = 0;
   // Overwrites the slots' keys in both mirrors. Idempotent.
   virtual Status DestroySlots(ExpiryDay day, const std::vector<Slot>& slots) = 0;
   // Overwrites the header in both mirrors, syncs, reads back, and wipes everything of the date in
   // memory, before it returns. Idempotent: a date without a key file is success. kIo means "not
-  // destroyed".
+  // destroyed": the date stays listed, reads nothing any more, and the call is to be repeated.
   virtual Status DestroyDate(ExpiryDay day) = 0;
   // Removes the (already destroyed) key file. Idempotent. kInternal if the date is not destroyed.
   virtual Status UnlinkDate(ExpiryDay day) = 0;
@@ -88,7 +89,8 @@ struct KeyVaultOptions {
 // Creates keys/ with a fresh root. kInvalidArgument when a root exists.
 Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master);
 // Opens it. kSealed when the master key is not the one that wrapped the root; kCorrupt when both
-// mirrors of the root are damaged; kInvalidArgument when the directory is readable by others.
+// mirrors of the root are damaged; kInvalidArgument when the directory is readable by others;
+// kNotFound when it has no keys yet. One program at a time: the data directory's lock sees to that.
 Result<std::unique_ptr<KeyVault>> OpenKeyVault(const KeyVaultOptions& options, SecretKey master);
 
 }  // namespace mayfly::store

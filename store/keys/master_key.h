@@ -1,5 +1,5 @@
-// The master key: it wraps other keys and does nothing else. It lives in a place of its own, never in
-// the data directory, the environment or an argument.
+// The master key: it wraps other keys and does nothing else. It lives in a place of its own, never
+// in the data directory, the environment or an argument.
 #ifndef MAYFLY_STORE_KEYS_MASTER_KEY_H_
 #define MAYFLY_STORE_KEYS_MASTER_KEY_H_
 
@@ -12,12 +12,12 @@
 namespace mayfly::store {
 
 // Reads the master key file: one line, "mayfly-master-1 " + 64 hex digits + checksum. Refuses
-// (kSealed, with the path and the remedy) a file that is missing, damaged, or readable or writable by
-// group or others, or whose directory is writable by them.
+// (kSealed, with the path and the remedy) a file that is missing, damaged, or readable or writable
+// by group or others, or whose directory is writable by them.
 Result<SecretKey> LoadMasterKey(const std::filesystem::path& file);
 
-// Creates it with mode 0400 from fresh random bytes and syncs file and directory. kInvalidArgument if
-// the file exists: an existing key is never overwritten.
+// Creates it with mode 0400 from fresh random bytes and syncs file and directory. kInvalidArgument
+// if the file exists: an existing key is never overwritten.
 Status CreateMasterKey(const std::filesystem::path& file);
 
 }  // namespace mayfly::store

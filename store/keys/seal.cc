@@ -1,1 +1,284 @@
-// Being written.
+#include "store/keys/seal.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <span>
+#include <utility>
+#include <zstd.h>
+
+#include <fmt/format.h>
+
+#include "store/keys/dictionary.h"
+#include "store/keys/internal.h"
+#include "store/keys/seal_internal.h"
+
+namespace mayfly::store {
+namespace {
+
+using internal::SealRandom;
+using internal::WipeAtEnd;
+
+// Clear bytes in front of the ciphertext.
+constexpr std::size_t kVersionAt = 0;
+constexpr std::size_t kKindAt = 1;
+constexpr std::size_t kSlotAt = 2;
+constexpr std::size_t kGenerationAt = 6;
+constexpr std::size_t kAccountAt = 8;
+constexpr std::size_t kDirectionAt = 12;
+constexpr std::size_t kRandomAt = 13;
+constexpr std::size_t kCipherAt = kRandomAt + std::tuple_size_v<SealRandom>;
+constexpr std::size_t kTagBytes = crypto_aead_xchacha20poly1305_ietf_ABYTES;
+
+// Plaintext: flags[1] size[4] body padding.
+constexpr std::size_t kPlainHeaderBytes = 5;
+constexpr std::size_t kPadTo = 16;
+constexpr std::uint8_t kStored = 0;
+constexpr std::uint8_t kZstdDictionary1 = 1;
+
+// A compressed body never grows past this, so that a damaged or hostile size cannot ask for memory.
+// Larger bodies are sealed as they are.
+constexpr std::size_t kDecompressedBytesMax = 1u << 20;
+constexpr int kZstdLevel = 3;
+
+[[noreturn]] void Die(const char* what) {
+  std::fprintf(stderr, "%s\n", what);
+  std::abort();
+}
+
+struct FreeZstd {
+  void operator()(ZSTD_CCtx* c) const { ZSTD_freeCCtx(c); }
+  void operator()(ZSTD_DCtx* d) const { ZSTD_freeDCtx(d); }
+};
+
+const ZSTD_CDict* CompressionDictionary() {
+  static const ZSTD_CDict* const dictionary = [] {
+    const std::string_view bytes = RecordsDictionary1();
+    const ZSTD_CDict* made = ZSTD_createCDict(bytes.data(), bytes.size(), kZstdLevel);
+    if (made == nullptr) Die("the compression dictionary does not load");
+    return made;
+  }();
+  return dictionary;
+}
+
+const ZSTD_DDict* DecompressionDictionary() {
+  static const ZSTD_DDict* const dictionary = [] {
+    const std::string_view bytes = RecordsDictionary1();
+    const ZSTD_DDict* made = ZSTD_createDDict(bytes.data(), bytes.size());
+    if (made == nullptr) Die("the decompression dictionary does not load");
+    return made;
+  }();
+  return dictionary;
+}
+
+ZSTD_CCtx* Compressor() {
+  thread_local const std::unique_ptr<ZSTD_CCtx, FreeZstd> context = [] {
+    std::unique_ptr<ZSTD_CCtx, FreeZstd> made(ZSTD_createCCtx());
+    // The dictionary is known from the flags byte and the length from the size field.
+    if (made == nullptr || ZSTD_isError(ZSTD_CCtx_refCDict(made.get(), CompressionDictionary())) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(made.get(), ZSTD_c_contentSizeFlag, 0)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(made.get(), ZSTD_c_checksumFlag, 0)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(made.get(), ZSTD_c_dictIDFlag, 0))) {
+      Die("the compressor does not start");
+    }
+    return made;
+  }();
+  return context.get();
+}
+
+ZSTD_DCtx* Decompressor() {
+  thread_local const std::unique_ptr<ZSTD_DCtx, FreeZstd> context = [] {
+    std::unique_ptr<ZSTD_DCtx, FreeZstd> made(ZSTD_createDCtx());
+    if (made == nullptr) Die("the decompressor does not start");
+    return made;
+  }();
+  return context.get();
+}
+
+std::size_t PaddedSize(std::size_t body_bytes) {
+  return (kPlainHeaderBytes + body_bytes + kPadTo - 1) / kPadTo * kPadTo;
+}
+
+// flags, size, body (compressed when that is smaller), zeros to a multiple of 16.
+std::string MakePlaintext(std::string_view body) {
+  if (body.size() > std::numeric_limits<std::uint32_t>::max() - kPadTo) {
+    Die("a record is larger than 4 GiB");
+  }
+  std::string plain(PaddedSize(body.size()), '\0');
+  auto* const out = reinterpret_cast<std::uint8_t*>(plain.data());
+  internal::Put32(out + 1, static_cast<std::uint32_t>(body.size()));
+  if (!body.empty() && body.size() <= kDecompressedBytesMax) {
+    // With room for less than the body, "does not fit" and "is not smaller" are the same answer.
+    const std::size_t size = ZSTD_compress2(Compressor(), out + kPlainHeaderBytes, body.size() - 1,
+                                            body.data(), body.size());
+    if (!ZSTD_isError(size)) {
+      out[0] = kZstdDictionary1;
+      sodium_memzero(out + kPlainHeaderBytes + size, plain.size() - kPlainHeaderBytes - size);
+      plain.resize(PaddedSize(size));
+      return plain;
+    }
+    sodium_memzero(out + kPlainHeaderBytes, plain.size() - kPlainHeaderBytes);
+  }
+  out[0] = kStored;
+  std::copy(body.begin(), body.end(), plain.begin() + kPlainHeaderBytes);
+  return plain;
+}
+
+struct KeyAndNonce {
+  std::array<std::uint8_t, crypto_aead_xchacha20poly1305_ietf_KEYBYTES> key;
+  std::array<std::uint8_t, crypto_aead_xchacha20poly1305_ietf_NPUBBYTES> nonce;
+};
+static_assert(sizeof(KeyAndNonce) == 56);
+
+KeyAndNonce DeriveKey(const Pair& pair, const SealContext& context, const std::uint8_t* r) {
+  static constexpr std::array<std::uint8_t, crypto_generichash_blake2b_PERSONALBYTES> kLabel = {
+      'm', 'f', '-', 'r', 'e', 'c', '-', '1'};
+  std::array<std::uint8_t, 1 + 32 + std::tuple_size_v<SealRandom>> input;
+  input[0] = static_cast<std::uint8_t>(context.column);
+  crypto_generichash_blake2b(input.data() + 1, 32,
+                             reinterpret_cast<const std::uint8_t*>(context.engine_key.data()),
+                             context.engine_key.size(), nullptr, 0);
+  std::copy_n(r, std::tuple_size_v<SealRandom>, input.data() + 33);
+  KeyAndNonce out;
+  std::array<std::uint8_t, sizeof(KeyAndNonce)> bytes;
+  const WipeAtEnd wipe(bytes.data(), bytes.size());
+  crypto_generichash_blake2b_salt_personal(bytes.data(), bytes.size(), input.data(), input.size(),
+                                           pair.data(), pair.size(), nullptr, kLabel.data());
+  std::copy_n(bytes.begin(), out.key.size(), out.key.begin());
+  std::copy_n(bytes.begin() + out.key.size(), out.nonce.size(), out.nonce.begin());
+  return out;
+}
+
+// Fixed width first, then the two variable parts with their lengths: one reading only.
+std::string AssociatedData(const SealContext& context, const SealedHeader& header) {
+  std::string data(22 + 2 + context.family.size() + 4 + context.engine_key.size(), '\0');
+  auto* out = reinterpret_cast<std::uint8_t*>(data.data());
+  out[0] = kSealVersion;
+  internal::Put16(out + 1, context.organisation);
+  internal::Put32(out + 3, header.account.value);
+  internal::Put32(out + 7, header.slot.number);
+  internal::Put16(out + 11, header.slot.generation);
+  internal::Put64(out + 13,
+                  static_cast<std::uint64_t>(context.expires_at.time_since_epoch().count()));
+  out[21] = static_cast<std::uint8_t>(header.direction);
+  internal::Put16(out + 22, static_cast<std::uint16_t>(context.family.size()));
+  out += 24;
+  std::copy(context.family.begin(), context.family.end(), out);
+  out += context.family.size();
+  internal::Put32(out, static_cast<std::uint32_t>(context.engine_key.size()));
+  std::copy(context.engine_key.begin(), context.engine_key.end(), out + 4);
+  return data;
+}
+
+// Takes the place of "what is wrong with it": one sentence, so that no caller learns more.
+tl::unexpected<Error> DoesNotOpen(const SealContext& context) {
+  return Fail(ErrorCode::kCorrupt,
+              fmt::format("a record in {} of row kind {} does not open", context.family,
+                          std::string_view(&context.column, 1)));
+}
+
+}  // namespace
+
+namespace internal {
+
+std::string SealWithRandom(const Pair& pair, const SealContext& context, const SealedHeader& header,
+                           std::string_view body, const SealRandom& r) {
+  std::string plain = MakePlaintext(body);
+  const WipeAtEnd wipe_plain(plain.data(), plain.size());
+  KeyAndNonce key = DeriveKey(pair, context, r.data());
+  const WipeAtEnd wipe_key(&key, sizeof key);
+  const std::string bound = AssociatedData(context, header);
+
+  std::string sealed(kCipherAt + plain.size() + kTagBytes, '\0');
+  auto* const out = reinterpret_cast<std::uint8_t*>(sealed.data());
+  out[kVersionAt] = kSealVersion;
+  out[kKindAt] = static_cast<std::uint8_t>(context.column);
+  Put32(out + kSlotAt, header.slot.number);
+  Put16(out + kGenerationAt, header.slot.generation);
+  Put32(out + kAccountAt, header.account.value);
+  out[kDirectionAt] = static_cast<std::uint8_t>(header.direction);
+  std::copy(r.begin(), r.end(), out + kRandomAt);
+  crypto_aead_xchacha20poly1305_ietf_encrypt(
+      out + kCipherAt, nullptr, reinterpret_cast<const std::uint8_t*>(plain.data()), plain.size(),
+      reinterpret_cast<const std::uint8_t*>(bound.data()), bound.size(), nullptr, key.nonce.data(),
+      key.key.data());
+  return sealed;
+}
+
+}  // namespace internal
+
+std::string Seal(const Pair& pair, const SealContext& context, const SealedHeader& header,
+                 std::string_view body) {
+  internal::EnsureSodium();
+  SealRandom r;
+  randombytes_buf(r.data(), r.size());
+  return internal::SealWithRandom(pair, context, header, body, r);
+}
+
+Result<SealedHeader> PeekSealed(std::string_view sealed) {
+  if (sealed.size() < kCipherAt + kPadTo + kTagBytes) {
+    return Fail(ErrorCode::kCorrupt, "a sealed record is too short");
+  }
+  const auto* const in = reinterpret_cast<const std::uint8_t*>(sealed.data());
+  if (in[kVersionAt] != kSealVersion) {
+    return Fail(ErrorCode::kCorrupt,
+                fmt::format("a sealed record has format version {}, which this program does not "
+                            "know",
+                            in[kVersionAt]));
+  }
+  const std::uint8_t direction = in[kDirectionAt];
+  if (direction != static_cast<std::uint8_t>(Direction::kIncoming) &&
+      direction != static_cast<std::uint8_t>(Direction::kOutgoing)) {
+    return Fail(ErrorCode::kCorrupt, "a sealed record has no direction");
+  }
+  return SealedHeader{.slot = {.number = internal::Get32(in + kSlotAt),
+                               .generation = internal::Get16(in + kGenerationAt)},
+                      .account = {internal::Get32(in + kAccountAt)},
+                      .direction = static_cast<Direction>(direction)};
+}
+
+Result<std::string> Unseal(const Pair& pair, const SealContext& context, std::string_view sealed) {
+  const Result<SealedHeader> header = PeekSealed(sealed);
+  const auto* const in = reinterpret_cast<const std::uint8_t*>(sealed.data());
+  if (!header || in[kKindAt] != static_cast<std::uint8_t>(context.column) ||
+      (sealed.size() - kCipherAt - kTagBytes) % kPadTo != 0) {
+    return DoesNotOpen(context);
+  }
+  KeyAndNonce key = DeriveKey(pair, context, in + kRandomAt);
+  const WipeAtEnd wipe_key(&key, sizeof key);
+  const std::string bound = AssociatedData(context, *header);
+  std::string plain(sealed.size() - kCipherAt - kTagBytes, '\0');
+  const WipeAtEnd wipe_plain(plain.data(), plain.size());
+  auto* const bytes = reinterpret_cast<std::uint8_t*>(plain.data());
+  if (crypto_aead_xchacha20poly1305_ietf_decrypt(
+          bytes, nullptr, nullptr, in + kCipherAt, sealed.size() - kCipherAt,
+          reinterpret_cast<const std::uint8_t*>(bound.data()), bound.size(), key.nonce.data(),
+          key.key.data()) != 0) {
+    return DoesNotOpen(context);
+  }
+
+  const std::size_t size = internal::Get32(bytes + 1);
+  const std::uint8_t* const content = bytes + kPlainHeaderBytes;
+  const std::size_t room = plain.size() - kPlainHeaderBytes;
+  if (bytes[0] == kStored) {
+    if (size > room || PaddedSize(size) != plain.size()) return DoesNotOpen(context);
+    return std::string(reinterpret_cast<const char*>(content), size);
+  }
+  if (bytes[0] != kZstdDictionary1 || size > kDecompressedBytesMax) return DoesNotOpen(context);
+  const std::size_t frame = ZSTD_findFrameCompressedSize(content, room);
+  if (ZSTD_isError(frame) || PaddedSize(frame) != plain.size()) return DoesNotOpen(context);
+  std::string body(size, '\0');
+  const std::size_t made = ZSTD_decompress_usingDDict(Decompressor(), body.data(), body.size(),
+                                                      content, frame, DecompressionDictionary());
+  if (ZSTD_isError(made) || made != size) {
+    sodium_memzero(body.data(), body.size());
+    return DoesNotOpen(context);
+  }
+  return body;
+}
+
+}  // namespace mayfly::store

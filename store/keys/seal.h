@@ -5,14 +5,14 @@
 //   r         = 24 fresh random bytes for every write     (counters are forbidden)
 //   key,nonce = BLAKE2b-448(pair, "mf-rec-1", column, BLAKE2b-256(engine key), r)
 //   sealed    = version[1] kind[1] slot[4] generation[2] account[4] direction[1] r[24]
-//               ciphertext tag[16]
+//               ciphertext tag[16]                        (kind: the row kind, = column)
 //   plaintext = flags[1] size[4] body padding to a multiple of 16; body is zstd with the fixed
 //               dictionary when that is smaller
 //   AD        = version, organisation, family, whole engine key, account, slot, generation, expiry,
 //               direction
 //
-// XChaCha20-Poly1305 (libsodium). Destroying the day key or the subject key makes every record below
-// it noise. Two writes of the same id never share a key, because r differs.
+// XChaCha20-Poly1305 (libsodium). Destroying the day key or the subject key makes every record
+// below it noise. Two writes of the same id never share a key, because r differs.
 #ifndef MAYFLY_STORE_KEYS_SEAL_H_
 #define MAYFLY_STORE_KEYS_SEAL_H_
 
@@ -50,10 +50,12 @@ struct SealedHeader {
 std::string Seal(const Pair& pair, const SealContext& context, const SealedHeader& header,
                  std::string_view body);
 
-// Reads the clear header, to know which pair to ask for. kCorrupt when too short or of another version.
+// Reads the clear header, to know which pair to ask for. kCorrupt when too short or of another
+// version.
 Result<SealedHeader> PeekSealed(std::string_view sealed);
 
-// kCorrupt when it does not authenticate. The message names family and column, never the key's bytes.
+// kCorrupt when it does not authenticate. The message names family and column, never the key's
+// bytes.
 Result<std::string> Unseal(const Pair& pair, const SealContext& context, std::string_view sealed);
 
 }  // namespace mayfly::store

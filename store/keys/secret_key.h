@@ -26,9 +26,10 @@ class SecretKey {
   std::uint8_t* data_ = nullptr;
 };
 
-// P32(k, label, x): BLAKE2b-256 keyed with k, personalised with the 16-byte label (shorter labels are
-// zero-padded), over x. The one derivation of the project (RFC 7693; libsodium generichash).
-std::array<std::uint8_t, 32> P32(KeyBytes key, const char* label, std::span<const std::uint8_t> input);
+// P32(k, label, x): BLAKE2b-256 keyed with k, personalised with the 16-byte label (shorter labels
+// are zero-padded), over x. The one derivation of the project (RFC 7693; libsodium generichash).
+std::array<std::uint8_t, 32> P32(KeyBytes key, const char* label,
+                                 std::span<const std::uint8_t> input);
 
 }  // namespace mayfly::store
 
