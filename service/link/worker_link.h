@@ -2,9 +2,13 @@
 #ifndef MAYFLY_SERVICE_LINK_WORKER_LINK_H_
 #define MAYFLY_SERVICE_LINK_WORKER_LINK_H_
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "connectors/connector.h"
 #include "store/model/actor.h"
@@ -19,6 +23,10 @@ struct LinkLimits {
   std::size_t conversations_max = 2'000;
   std::size_t page_bytes_max = 8u << 20;
   std::size_t cursor_bytes_max = 16u << 10;
+  std::size_t found_max = 100;   // items of one FindSent
+  std::size_t renewals_max = 4;  // renewed credentials in one request
+  std::size_t stale_frames_max =
+      1'000;  // frames of another epoch or request, dropped, in one request
   std::chrono::milliseconds request_deadline{90'000};
 };
 
@@ -28,13 +36,16 @@ struct WorkerPipes {
   std::uint64_t epoch = 0;
 };
 
-// Thread-safe: calls wait for each other, one is under way at a time. Any error that breaks the frame
-// stream (kProtocol, kTooLarge, kIo, deadline) closes the link for good: `broken()` turns true and the
-// caller asks the supervisor to replace the worker. A broken stream during Send is kOutcomeUnknown; in
-// all other calls it is kPlatformUnavailable.
+// Thread-safe: calls wait for each other, one is under way at a time. Any error that breaks the
+// frame stream (kProtocol, kTooLarge, kIo, deadline) closes the link for good: `broken()` turns
+// true and the caller asks the supervisor to replace the worker. A broken stream during Send is
+// kOutcomeUnknown, once the request was handed over whole; in all other calls it is
+// kPlatformUnavailable. An Error that the connector itself reported is returned as it is and breaks
+// nothing.
 class WorkerLink {
  public:
   // `renew` is called on the thread of the call under way and must have synced when it returns.
+  // When it fails the link breaks: the worker never uses a credential that is not kept.
   WorkerLink(WorkerPipes pipes, connectors::CredentialSink renew, const LinkLimits& limits = {});
   ~WorkerLink();  // closes the pipes; the worker then ends
 

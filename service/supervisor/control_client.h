@@ -1,9 +1,12 @@
 // The core's end of the control descriptor: asks the supervisor for workers.
+//
+// It is also the only door through which a descriptor can come into the sandboxed core. The filter
+// cannot see the address inside sendmsg, so a socket that would heed one must never get in: only
+// pipes pass, whatever the message says.
 #ifndef MAYFLY_SERVICE_SUPERVISOR_CONTROL_CLIENT_H_
 #define MAYFLY_SERVICE_SUPERVISOR_CONTROL_CLIENT_H_
 
-#include <functional>
-#include <memory>
+#include <cstdint>
 #include <variant>
 
 #include "service/link/worker_link.h"
@@ -17,6 +20,8 @@ class ControlClient {
  public:
   explicit ControlClient(int fd);  // takes ownership
   ~ControlClient();
+  ControlClient(const ControlClient&) = delete;
+  ControlClient& operator=(const ControlClient&) = delete;
 
   Status StartWorker(AccountId account, std::uint64_t epoch);
   Status StopWorker(AccountId account, std::uint64_t epoch);  // kills it
@@ -35,9 +40,11 @@ class ControlClient {
   struct DrainAsked {};
   struct SupervisorGone {};
   using Event = std::variant<WorkerStarted, WorkerEnded, DrainAsked, SupervisorGone>;
-  // Blocks. kProtocol for a message or descriptor that breaks the rules in control.proto: everything
-  // received is closed and the core must end.
+  // Blocks. kProtocol for a message or descriptor that breaks the rules in control.proto:
+  // everything received is closed and the core must end.
   Result<Event> Next();
+  // From any thread: Next returns SupervisorGone, now and from then on.
+  void Stop();
 
  private:
   int fd_;
