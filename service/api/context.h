@@ -18,11 +18,16 @@ namespace mayfly::service::api {
 class AccountRuntime {
  public:
   virtual ~AccountRuntime() = default;
-  virtual void AccountConnected(AccountId id) = 0;     // begin collecting
-  virtual void AccountDisconnected(AccountId id) = 0;  // stop; returns when nothing more is collected
-  virtual Status PollNow(AccountId id) = 0;            // kNotFound, kCredentialDead; returns at once
-  virtual Result<connectors::CheckReport> Check(AccountId id) = 0;  // asks the platform; may take long
-  virtual void ReplyQueued(const ReplyId& id) = 0;     // wakes the sender
+  // Begin collecting.
+  virtual void AccountConnected(AccountId id) = 0;
+  // Stop; returns when nothing more is collected.
+  virtual void AccountDisconnected(AccountId id) = 0;
+  // kNotFound, kCredentialDead; returns at once.
+  virtual Status PollNow(AccountId id) = 0;
+  // Asks the platform; may take long.
+  virtual Result<connectors::CheckReport> Check(AccountId id) = 0;
+  // Wakes the sender.
+  virtual void ReplyQueued(const ReplyId& id) = 0;
 };
 
 // The organisation's words for /v1/about, from the configuration.
@@ -31,7 +36,7 @@ struct AboutText {
 };
 
 struct HealthView {
-  bool sealed = false;         // no usable master key: nothing else is meaningful
+  bool sealed = false;  // no usable master key: nothing else is meaningful
   std::string sealed_reason;
   bool ready = false;
   std::vector<std::string> reasons;  // why not ready: expiry-late, clock, disk, store

@@ -15,18 +15,18 @@
 
 namespace mayfly::service::api {
 
-// A request that passed the limits. Path is split at '/' and percent-decoded once; NUL, invalid UTF-8,
-// encoded slashes and dot segments were refused before. Query pairs are decoded; a repeated name was
-// refused. Header names are lower-case.
+// A request that passed the limits. Path is split at '/' and percent-decoded once; NUL, invalid
+// UTF-8, encoded slashes and dot segments were refused before. Query pairs are decoded; a repeated
+// name was refused. Header names are lower-case.
 struct Request {
   std::string method;
   std::vector<std::string> path;  // "/v1/accounts/acc_1" -> {"v1", "accounts", "acc_1"}
   std::vector<std::pair<std::string, std::string>> query;
   std::map<std::string, std::string> headers;
   std::string body;
-  std::string id;      // request id, in every answer and audit entry
-  bool admin_socket = false;            // came over the Unix admin socket, peer already checked
-  std::uint32_t peer_uid = 0;           // of the admin socket
+  std::string id;              // request id, in every answer and audit entry
+  bool admin_socket = false;   // came over the Unix admin socket, peer already checked
+  std::uint32_t peer_uid = 0;  // of the admin socket
   std::map<std::string, std::string> captures;  // of the route's {names}
 
   const std::string* Header(std::string_view name) const;

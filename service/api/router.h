@@ -2,9 +2,12 @@
 #ifndef MAYFLY_SERVICE_API_ROUTER_H_
 #define MAYFLY_SERVICE_API_ROUTER_H_
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "service/api/http.h"
@@ -18,6 +21,15 @@ enum class Access {
   kAdminSocket,  // the Unix admin socket only
 };
 
+// For Route::any_scope: every token, whatever its role.
+inline constexpr std::uint32_t kAnyToken = 0xffffffffu;
+constexpr std::uint32_t operator|(Scope a, Scope b) {
+  return static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b);
+}
+constexpr std::uint32_t operator|(std::uint32_t a, Scope b) {
+  return a | static_cast<std::uint32_t>(b);
+}
+
 using Handler = std::function<Response(const Request&, const Actor&)>;
 
 struct Route {
@@ -25,8 +37,10 @@ struct Route {
   std::string pattern;  // "/v1/conversations/{conversation}/messages"
   Access access = Access::kScope;
   Scope scope = Scope::kInboxRead;
-  std::size_t body_bytes_max = 0;     // 0: a body is refused
-  std::vector<std::string> query;     // allowed parameter names; another one is 400
+  std::uint32_t any_scope = 0;     // if not 0: any one of these bits instead of `scope`
+  bool slow = false;               // may wait for a platform or a worker: not on an I/O thread
+  std::size_t body_bytes_max = 0;  // 0: a body is refused
+  std::vector<std::string> query;  // allowed parameter names; another one is 400
   Handler handler;
 };
 
@@ -34,17 +48,21 @@ class Router {
  public:
   void Add(std::vector<Route> routes);
   struct Match {
-    const Route* route = nullptr;              // null: no such path (404) or method (405)
+    const Route* route = nullptr;  // null: no such path (404) or method (405)
     std::map<std::string, std::string> captures;
     std::vector<std::string> allowed_methods;  // of the path; empty: 404
   };
   // HEAD matches GET.
   Match Find(std::string_view method, const std::vector<std::string>& path) const;
-  const std::vector<Route>& routes() const { return routes_; }
+  const std::vector<Route>& routes() const { return routes_; }  // in the order of Add
 
  private:
   std::vector<Route> routes_;
 };
+
+// The whole REST API: one line for each resource, in routes.cc. `context` must outlive the router.
+struct ApiContext;
+Router MakeRouter(ApiContext& context);
 
 }  // namespace mayfly::service::api
 

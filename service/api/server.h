@@ -1,14 +1,25 @@
-// The listener: Boost.Beast with hard limits (T1). The only place, beside the simulators, that knows
-// Beast. Descriptors come from the supervisor, already listening.
+// The listener: Boost.Beast and Asio with hard limits (T1). This folder is the only place, beside
+// the simulators, that knows them. Descriptors come from the supervisor, already listening.
+//
+// Runs under the core's allow-list filter: after Start() it needs epoll, timerfd, eventfd, accept4,
+// getsockopt(SO_PEERCRED), setsockopt(TCP_NODELAY), recvmsg, sendmsg, recvfrom, sendto, readv,
+// writev, shutdown, ioctl(FIONBIO), close and what threads need; never socket, bind, listen or
+// connect.
+//
+// How a connection ends: a request that breaks HTTP or a limit gets its answer and `Connection:
+// close`; then what the client still sends is thrown away for a moment, so that the answer is not
+// lost to a reset. An idle connection is closed without a word. A connection over one of the two
+// caps gets a fixed 503 if that fits without waiting, and is closed at once.
 #ifndef MAYFLY_SERVICE_API_SERVER_H_
 #define MAYFLY_SERVICE_API_SERVER_H_
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
+#include "service/api/dispatch.h"
 #include "service/api/http.h"
 #include "service/api/router.h"
 #include "store/model/result.h"
@@ -17,30 +28,35 @@ namespace mayfly::service::api {
 
 // Named settings of [http] in the configuration; each has a test that exceeds it.
 struct ServerLimits {
-  std::size_t head_bytes_max = 16u << 10;                    // 431
-  std::size_t fields_max = 100;                              // 431
-  std::size_t body_bytes_max = 64u << 10;                    // 413; a route may ask for less
-  std::size_t target_bytes_max = 8u << 10;                   // 414
-  std::chrono::milliseconds head_deadline{10'000};           // 408, then closed
-  std::chrono::milliseconds body_deadline{30'000};           //
-  std::chrono::milliseconds write_deadline{30'000};          // a reader that stalls is cut
-  std::chrono::milliseconds idle_deadline{60'000};           // between requests
-  std::size_t connections_max = 1'024;                       //
-  std::size_t connections_per_address_max = 32;              // TCP; Unix sockets count as one address
+  std::size_t head_bytes_max = 16u << 10;            // 431
+  std::size_t fields_max = 100;                      // 431
+  std::size_t body_bytes_max = 64u << 10;            // 413; a route may ask for less
+  std::size_t target_bytes_max = 8u << 10;           // 414
+  std::chrono::milliseconds head_deadline{10'000};   // 408, then closed
+  std::chrono::milliseconds body_deadline{30'000};   // 408, then closed
+  std::chrono::milliseconds write_deadline{30'000};  // a reader that stalls is cut
+  std::chrono::milliseconds idle_deadline{60'000};   // between requests; closed
+  std::size_t connections_max = 1'024;               // 503 or closed; the admin socket is exempt
+  std::size_t connections_per_address_max = 32;      // the same; IPv6 by /64; each Unix
+                                                     // listener counts as one address
   int threads = 2;
+  int slow_threads = 2;             // for routes marked `slow`
+  std::size_t slow_queue_max = 16;  // 503
 };
 
 struct Listener {
-  int fd = -1;        // listening, non-blocking; owned by the server
+  int fd = -1;  // listening, non-blocking; owned by the server
   bool unix_socket = false;
   bool admin = false;  // peers must be this process's user or root (SO_PEERCRED)
 };
 
-// Decides who asks. kNotFound: no or no valid token (401).
-using Authenticator = std::function<Result<Actor>(const Request&)>;
-
 struct ServerCounters {
-  std::uint64_t connections = 0, requests = 0, refused_malformed = 0, refused_limits = 0;
+  std::uint64_t connections = 0;        // accepted
+  std::uint64_t requests = 0;           // with a well-formed head
+  std::uint64_t refused_malformed = 0;  // 400, 417, 501, 505 from the listener itself
+  std::uint64_t refused_limits = 0;     // sizes, deadlines and caps
+  std::uint64_t accept_failures = 0;    // out of descriptors or memory; tried again after a pause
+  std::uint64_t open = 0;               // connections now
 };
 
 class Server {
@@ -48,6 +64,7 @@ class Server {
   // `router` and `authenticate` are used from the server's threads and must outlive it.
   Server(const Router& router, Authenticator authenticate, const ServerLimits& limits);
   ~Server();
+  // kInvalidArgument for a descriptor that cannot be used; then nothing runs. Once.
   Status Start(std::vector<Listener> listeners);
   // Stops accepting, answers idle connections with close, finishes what is under way, cuts at the
   // deadline. Blocks until done.
@@ -61,11 +78,6 @@ class Server {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// The whole path from a parsed request to an answer, without a socket: route, authenticate, check
-// scope, body limit and query names, handle. Used by Server and by unit tests.
-Response Dispatch(const Router& router, const Authenticator& authenticate, Request request,
-                  bool ready);
 
 }  // namespace mayfly::service::api
 

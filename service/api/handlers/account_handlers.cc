@@ -1,1 +1,236 @@
-// Being written.
+#include "service/api/handlers/account_handlers.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "connectors/registry.h"
+#include "service/api/handlers/handler_support.h"
+#include "service/api/input.h"
+
+namespace mayfly::service::api {
+namespace {
+
+constexpr std::size_t kLabelBytesMax = 200;
+constexpr std::size_t kOptionBytesMax = 1024;
+constexpr std::size_t kSecretBytesMax = 8192;
+constexpr std::size_t kBodyBytesMax = 32u << 10;
+
+AccountView ViewOf(const Actor& actor) {
+  if (actor.Has(Scope::kAdminAccounts)) return AccountView::kAdministrator;
+  if (actor.Has(Scope::kOpsRead)) return AccountView::kOperator;
+  return AccountView::kStaff;
+}
+
+Response AccountDocument(int status, const Account& account, const Actor& actor) {
+  const AccountView view = ViewOf(actor);
+  Response response =
+      Document(status, [&](json::Writer& writer) { Render(writer, account, view); });
+  if (view == AccountView::kAdministrator) response.With("ETag", RevisionTag(account.revision));
+  return response;
+}
+
+// The values of `options` or of `credential`, each a known option of the right kind. `at` is the
+// member's name: its pointer without the slash.
+Result<std::map<std::string, std::string>> ReadOptions(const json::Value& body,
+                                                       const std::string& at, bool secret,
+                                                       const connectors::ConnectorInfo& info) {
+  std::map<std::string, std::string> values;
+  const json::Value* object = body.Find(at);
+  if (object != nullptr && !object->is_object()) {
+    return Fail(ErrorCode::kInvalidArgument, "It must be an object of strings.", "/" + at);
+  }
+  if (object != nullptr) {
+    for (const auto& [name, value] : *object->AsObject()) {
+      const auto known =
+          std::find_if(info.options.begin(), info.options.end(),
+                       [&name = name](const auto& option) { return option.name == name; });
+      if (known == info.options.end()) {
+        return Fail(ErrorCode::kInvalidArgument, "The platform has no such option.", "/" + at);
+      }
+      const std::string pointer = "/" + at + "/" + known->name;
+      if (known->secret != secret) {
+        return Fail(ErrorCode::kInvalidArgument,
+                    known->secret ? "It is secret and belongs into credential."
+                                  : "It is not secret and belongs into options.",
+                    pointer);
+      }
+      const std::string* text = value.AsString();
+      if (text == nullptr) {
+        return Fail(ErrorCode::kInvalidArgument, "It must be a string.", pointer);
+      }
+      MAYFLY_RETURN_IF_ERROR(CheckLine(*text, secret ? kSecretBytesMax : kOptionBytesMax, pointer));
+      values.emplace(known->name, *text);
+    }
+  }
+  for (const connectors::OptionInfo& option : info.options) {
+    if (option.secret != secret || !option.required || values.count(option.name) > 0) continue;
+    return Fail(ErrorCode::kInvalidArgument, "The platform needs it.",
+                "/" + at + "/" + option.name);
+  }
+  return values;
+}
+
+// The secret options as the connector reads them: one JSON object.
+Credential ToCredential(std::map<std::string, std::string>& secrets) {
+  std::string text;
+  {
+    json::Writer writer(&text);
+    writer.StartObject();
+    for (auto& [name, value] : secrets) {
+      writer.Field(name, value);
+      WipeString(value);
+    }
+    writer.EndObject();
+  }
+  return Credential(std::move(text));
+}
+
+Result<RetentionPeriod> ReadRetention(const json::Value& body) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto text, body.OptString("retention"));
+  if (!text) return RetentionPeriod();
+  auto period = RetentionPeriod::Parse(*text);
+  if (period) return period;
+  Error error = period.error();
+  error.field = "/retention";
+  return Fail(std::move(error));
+}
+
+Result<std::string> ReadLabel(const json::Value& body) {
+  MAYFLY_ASSIGN_OR_RETURN(std::string label, body.String("label"));
+  MAYFLY_RETURN_IF_ERROR(CheckLine(label, kLabelBytesMax, "/label"));
+  return label;
+}
+
+Result<Response> Create(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(
+      const json::Value body,
+      ParseObject(call.request, {"platform", "label", "options", "credential", "retention"}));
+  MAYFLY_ASSIGN_OR_RETURN(const std::string platform, body.String("platform"));
+  const connectors::ConnectorInfo* info = connectors::FindConnector(platform);
+  if (info == nullptr) {
+    return Fail(ErrorCode::kInvalidArgument, "No connector has this name.", "/platform");
+  }
+  store::Accounts::NewAccount account;
+  account.platform = info->name;
+  MAYFLY_ASSIGN_OR_RETURN(account.label, ReadLabel(body));
+  MAYFLY_ASSIGN_OR_RETURN(account.options, ReadOptions(body, "options", /*secret=*/false, *info));
+  MAYFLY_ASSIGN_OR_RETURN(auto secrets, ReadOptions(body, "credential", /*secret=*/true, *info));
+  account.credential = ToCredential(secrets);
+  MAYFLY_ASSIGN_OR_RETURN(account.retention, ReadRetention(body));
+  MAYFLY_ASSIGN_OR_RETURN(const Account created,
+                          call.store.accounts().Create(account, call.actor, call.now));
+  call.context.runtime->AccountConnected(created.id);
+  return AccountDocument(201, created, call.actor)
+      .With("Location", "/v1/accounts/" + created.id.ToString());
+}
+
+Result<Response> List(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto accounts, call.store.accounts().List());
+  return ListDocument(call.request, "", [&](json::Writer& writer) {
+    for (const Account& account : accounts) Render(writer, account, ViewOf(call.actor));
+  });
+}
+
+Result<Response> Get(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
+  MAYFLY_ASSIGN_OR_RETURN(const Account account, call.store.accounts().Get(id));
+  return AccountDocument(200, account, call.actor);
+}
+
+Result<Response> Patch(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
+  MAYFLY_ASSIGN_OR_RETURN(const IfMatch match, ParseIfMatch(call.request));
+  if (!match.given) return MissingPrecondition(call.request, "If-Match");
+  MAYFLY_ASSIGN_OR_RETURN(const json::Value body,
+                          ParseObject(call.request, {"label", "retention"}));
+  if (body.Find("retention") != nullptr) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "The period is set when the account is created, and only then.", "/retention");
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const std::string label, ReadLabel(body));
+  MAYFLY_ASSIGN_OR_RETURN(
+      const Account account,
+      call.store.accounts().Rename(id, label, match.revision, call.actor, call.now));
+  return AccountDocument(200, account, call.actor);
+}
+
+// First the store, so that the credential is gone and nothing more is stored whatever happens next;
+// then the runtime. Both may be repeated.
+Result<Response> Disconnect(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
+  MAYFLY_ASSIGN_OR_RETURN(const IfMatch match, ParseIfMatch(call.request));
+  MAYFLY_RETURN_IF_ERROR(call.store.accounts().Retire(id, match.revision, call.actor, call.now));
+  call.context.runtime->AccountDisconnected(id);
+  Response response;
+  response.status = 204;
+  return response;
+}
+
+// The account, unless it is retired: then nothing can be asked of its platform any more.
+Result<Account> Connected(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
+  MAYFLY_ASSIGN_OR_RETURN(Account account, call.store.accounts().Get(id));
+  if (account.state == AccountState::kRetired) {
+    return Fail(ErrorCode::kCredentialDead, "The account is disconnected.");
+  }
+  return account;
+}
+
+Result<Response> Check(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const Account account, Connected(call));
+  MAYFLY_ASSIGN_OR_RETURN(const connectors::CheckReport report,
+                          call.context.runtime->Check(account.id));
+  return Document(200, [&](json::Writer& writer) {
+    writer.StartObject();
+    writer.Field("own_platform_id", report.own_platform_id);
+    writer.Field("own_handle", report.own_handle);
+    writer.Key("permissions_held").StartArray();
+    for (const std::string& permission : report.permissions_held) writer.String(permission);
+    writer.EndArray();
+    writer.Key("permissions_missing").StartArray();
+    for (const std::string& permission : report.permissions_missing) writer.String(permission);
+    writer.EndArray();
+    writer.EndObject();
+  });
+}
+
+Result<Response> Poll(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const Account account, Connected(call));
+  MAYFLY_RETURN_IF_ERROR(call.context.runtime->PollNow(account.id));
+  return AccountDocument(202, account, call.actor)
+      .With("Location", "/v1/accounts/" + account.id.ToString());
+}
+
+Route Administration(ApiContext& context, const char* method, const char* pattern,
+                     StoreHandler handler) {
+  Route route;
+  route.method = method;
+  route.pattern = pattern;
+  route.scope = Scope::kAdminAccounts;
+  route.handler = WithStore(context, std::move(handler));
+  return route;
+}
+
+}  // namespace
+
+std::vector<Route> AccountRoutes(ApiContext& context) {
+  Route create = Administration(context, "POST", "/v1/accounts", Create);
+  create.body_bytes_max = kBodyBytesMax;
+  create.slow = true;
+  Route list = Administration(context, "GET", "/v1/accounts", List);
+  list.any_scope = Scope::kAdminAccounts | Scope::kInboxRead | Scope::kOpsRead;
+  Route get = Administration(context, "GET", "/v1/accounts/{account}", Get);
+  get.any_scope = list.any_scope;
+  Route patch = Administration(context, "PATCH", "/v1/accounts/{account}", Patch);
+  patch.body_bytes_max = kBodyBytesMax;
+  Route disconnect = Administration(context, "DELETE", "/v1/accounts/{account}", Disconnect);
+  disconnect.slow = true;
+  Route check = Administration(context, "POST", "/v1/accounts/{account}/check", Check);
+  check.slow = true;
+  Route poll = Administration(context, "POST", "/v1/accounts/{account}/poll", Poll);
+  return {create, list, get, patch, disconnect, check, poll};
+}
+
+}  // namespace mayfly::service::api

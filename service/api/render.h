@@ -1,0 +1,55 @@
+// Our nouns as JSON. Everything that the REST API shows of a record is decided here.
+#ifndef MAYFLY_SERVICE_API_RENDER_H_
+#define MAYFLY_SERVICE_API_RENDER_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "service/api/context.h"
+#include "service/api/http.h"
+#include "store/expiry/purge.h"
+#include "store/model/account.h"
+#include "store/model/conversation.h"
+#include "store/model/coverage.h"
+#include "store/model/json.h"
+#include "store/model/message.h"
+#include "store/model/reply.h"
+#include "store/tokens.h"
+
+namespace mayfly::service::api {
+
+// How much of an account somebody sees: staff its name and state, operators why it is in it,
+// administrators its settings. Nobody sees its credential.
+enum class AccountView { kStaff, kOperator, kAdministrator };
+
+void Render(json::Writer& writer, const Account& account, AccountView view);
+void Render(json::Writer& writer, const Conversation& conversation);
+void Render(json::Writer& writer, const Message& message);
+void Render(json::Writer& writer, const Reply& reply);
+void Render(json::Writer& writer, const Coverage& coverage);  // the members, into an open object
+void Render(json::Writer& writer, const store::PurgeReceipt& receipt, const std::string& p2_grade);
+void Render(json::Writer& writer, const store::TokenInfo& token);
+void Render(json::Writer& writer, const SandboxReport& report);
+
+// Key and time, or null.
+void TimeField(json::Writer& writer, std::string_view key, const std::optional<TimePoint>& at);
+
+// A document written by `write`.
+Response Document(int status, const std::function<void(json::Writer&)>& write);
+// The one shape of lists: items, next_cursor, has_more, and a Link to the next page. `next_cursor`
+// is empty on the last page.
+Response ListDocument(const Request& request, const std::string& next_cursor,
+                      const std::function<void(json::Writer&)>& write_items);
+
+// Entity tag of a revision: "\"7\"".
+std::string RevisionTag(std::uint64_t revision);
+// Adds a strong ETag over the whole answer, or turns it into 304 when the client has it.
+Response Tagged(const ApiContext& context, const Request& request, Response response);
+// Whole seconds in the form of HTTP dates (RFC 9110, 5.6.7), for Sunset.
+std::string FormatHttpDate(TimePoint at);
+
+}  // namespace mayfly::service::api
+
+#endif  // MAYFLY_SERVICE_API_RENDER_H_

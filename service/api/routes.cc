@@ -1,0 +1,23 @@
+#include "service/api/context.h"
+#include "service/api/handlers/account_handlers.h"
+#include "service/api/handlers/conversation_handlers.h"
+#include "service/api/handlers/health_handlers.h"
+#include "service/api/handlers/message_handlers.h"
+#include "service/api/handlers/operation_handlers.h"
+#include "service/api/handlers/reply_handlers.h"
+#include "service/api/router.h"
+
+namespace mayfly::service::api {
+
+Router MakeRouter(ApiContext& context) {
+  Router router;
+  router.Add(HealthRoutes(context));
+  router.Add(AccountRoutes(context));
+  router.Add(ConversationRoutes(context));
+  router.Add(MessageRoutes(context));
+  router.Add(ReplyRoutes(context));
+  router.Add(OperationRoutes(context));
+  return router;
+}
+
+}  // namespace mayfly::service::api

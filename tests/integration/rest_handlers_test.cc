@@ -1,0 +1,974 @@
+// The REST contract over a real store: memory engine, real keys in a directory of its own.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "service/api/auth.h"
+#include "service/api/context.h"
+#include "service/api/dispatch.h"
+#include "service/api/input.h"
+#include "service/api/problem.h"
+#include "service/api/router.h"
+#include "store/engine/memory/memory_engine.h"
+#include "store/keys/key_vault.h"
+#include "store/model/json.h"
+#include "store/store.h"
+#include "tests/support/api_clock.h"
+#include "tests/support/api_request.h"
+#include "tests/support/temp_dir.h"
+
+namespace mayfly::service::api {
+namespace {
+
+using mayfly::testing::ApiClock;
+using mayfly::testing::HeaderOf;
+using mayfly::testing::MakeRequest;
+using mayfly::testing::TempDir;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+// Planted; no answer may ever hold it.
+const std::string kSecret = "planted-app-password-7f3a";
+using Headers = std::map<std::string, std::string>;
+
+class FakeRuntime final : public AccountRuntime {
+ public:
+  void AccountConnected(AccountId id) override { connected.push_back(id); }
+  void AccountDisconnected(AccountId id) override { disconnected.push_back(id); }
+  Status PollNow(AccountId id) override {
+    polled.push_back(id);
+    return {};
+  }
+  Result<connectors::CheckReport> Check(AccountId) override {
+    if (check_error) return Fail(*check_error);
+    return connectors::CheckReport{.own_platform_id = "did:plc:us",
+                                   .own_handle = "us.example",
+                                   .permissions_held = {"dm"},
+                                   .permissions_missing = {}};
+  }
+  void ReplyQueued(const ReplyId& id) override { queued.push_back(id); }
+
+  std::vector<AccountId> connected, disconnected, polled;
+  std::vector<ReplyId> queued;
+  std::optional<Error> check_error;
+};
+
+class RestTest : public ::testing::Test {
+ protected:
+  RestTest() : clock_(At("2026-03-05T10:00:00Z")) {}
+
+  void SetUp() override {
+    const store::KeyVaultOptions keys{.dir = dir_ / "keys"};
+    store::SecretKey master = store::SecretKey::Random();
+    ASSERT_TRUE(store::CreateKeyVault(keys, master).has_value());
+    auto vault = store::OpenKeyVault(keys, std::move(master));
+    ASSERT_TRUE(vault.has_value());
+    auto store = store::Store::Open(store::MakeMemoryEngine(), *std::move(vault), {});
+    ASSERT_TRUE(store.has_value());
+    store_ = *std::move(store);
+
+    context_.store = store_.get();
+    context_.clock = &clock_;
+    context_.runtime = &runtime_;
+    context_.about = {.organisation = "City of Example",
+                      .purposes = "answering people",
+                      .recipients = "the comms team",
+                      .data_location = "our own machine",
+                      .contact = "dpo@example.org"};
+    context_.sandbox.missing = {"The kernel has no Landlock."};
+    context_.version = "0.1.0";
+    context_.cursor_key = std::string(32, 'k');
+    context_.health = [this] { return health_; };
+    context_.metrics_text = [] { return std::string("mayfly_up 1\n"); };
+    health_.ready = true;
+    router_ = MakeRouter(context_);
+    authenticate_ = MakeAuthenticator(store_->tokens(), clock_);
+    for (const Role role :
+         {Role::kComms, Role::kPrivacy, Role::kAdministrator, Role::kAuditor, Role::kOperator}) {
+      auto created = store_->tokens().Create(role, "test", std::chrono::days(90),
+                                             Actor{.id = "system"}, clock_.Now());
+      ASSERT_TRUE(created.has_value());
+      tokens_[role] = created->token.Reveal();
+    }
+  }
+
+  static TimePoint At(const std::string& text) { return *ParseRfc3339(text); }
+
+  Response Ask(std::optional<Role> role, const std::string& method, const std::string& target,
+               const std::string& body = "", Headers headers = {}) {
+    if (role) headers["Authorization"] = "Bearer " + tokens_.at(*role);
+    return Run(MakeRequest(method, target, headers, body));
+  }
+  Response AskAdminSocket(const std::string& method, const std::string& target,
+                          const std::string& body = "") {
+    Request request = MakeRequest(method, target, {}, body);
+    request.admin_socket = true;
+    request.peer_uid = 1000;
+    return Run(std::move(request));
+  }
+  Response Run(Request request) {
+    const Response response = Dispatch(router_, authenticate_, std::move(request), true);
+    EXPECT_THAT(response.body, ::testing::Not(HasSubstr(kSecret)));
+    for (const auto& [name, value] : response.headers) {
+      EXPECT_THAT(value, ::testing::Not(HasSubstr(kSecret))) << name;
+    }
+    if (!response.body.empty() && response.content_type != "text/plain; charset=utf-8" &&
+        response.content_type != "text/plain; version=0.0.4; charset=utf-8") {
+      EXPECT_TRUE(json::Parse(response.body).has_value());
+    }
+    return response;
+  }
+
+  static json::Value Body(const Response& response) {
+    auto body = json::Parse(response.body);
+    EXPECT_TRUE(body.has_value()) << response.status;
+    return body ? *std::move(body) : json::Value();
+  }
+  static std::string Text(const json::Value& value, const std::string& key) {
+    const json::Value* member = value.Find(key);
+    return member != nullptr && member->AsString() != nullptr ? *member->AsString() : "";
+  }
+  static std::string WordOf(const Response& response) {
+    const std::string type = Text(Body(response), "type");
+    return type.substr(std::min(type.size(), std::string("/problems/").size()));
+  }
+  static std::string PointerOf(const Response& response) {
+    const json::Value body = Body(response);
+    const json::Value* errors = body.Find("errors");
+    if (errors == nullptr) return "";
+    const json::Value& first = errors->AsArray()->at(0);
+    for (const char* kind : {"pointer", "parameter", "name"}) {
+      if (!Text(first, kind).empty()) return Text(first, kind);
+    }
+    return "";
+  }
+  static std::vector<std::string> Ids(const Response& response) {
+    std::vector<std::string> ids;
+    const json::Value body = Body(response);
+    if (const json::Value* items = body.Find("items")) {
+      for (const json::Value& item : *items->AsArray()) ids.push_back(Text(item, "id"));
+    }
+    return ids;
+  }
+
+  static std::string AccountBody(const std::string& more = "") {
+    return R"({"platform":"bluesky","label":"City","options":{"identifier":"us.example"},)"
+           R"("credential":{"password":")" +
+           kSecret + "\"}" + more + "}";
+  }
+  // Connects an account and returns its id.
+  std::string Connect(const std::string& more = "") {
+    const Response response = Ask(Role::kAdministrator, "POST", "/v1/accounts", AccountBody(more));
+    EXPECT_EQ(response.status, 201) << response.body;
+    return Text(Body(response), "id");
+  }
+  // What a poller would store: one message in a conversation of `person`.
+  void Receive(const std::string& account, const std::string& person, const std::string& id,
+               const std::string& text, std::optional<TimePoint> sent_at = std::nullopt,
+               UnreadableReason unreadable = UnreadableReason::kNone) {
+    store::CollectedPage page;
+    page.account = *AccountId::Parse(account);
+    store::CollectedConversation conversation;
+    conversation.id = PlatformId("convo-" + person);
+    conversation.participants = {{.platform_id = PlatformId("did:plc:" + person),
+                                  .handle = ContactHandle(person + ".example"),
+                                  .display_name = ContactHandle("Name of " + person)}};
+    page.conversations = {conversation};
+    store::CollectedMessage message;
+    message.conversation = conversation.id;
+    message.id = PlatformId(id);
+    message.sender = PlatformId("did:plc:" + person);
+    message.sent_at = sent_at.value_or(clock_.Now());
+    message.text = MessageBody(text);
+    message.unreadable = unreadable;
+    page.messages = {message};
+    page.cursor = "cursor-" + id;
+    page.coverage.covered_until = clock_.Now();
+    const auto outcome = store_->collection().Collect(page, clock_.Now());
+    ASSERT_TRUE(outcome.has_value()) << outcome.error().message;
+    ASSERT_EQ(outcome->stored, 1u);
+  }
+  std::string FirstConversation() {
+    const auto ids = Ids(Ask(Role::kComms, "GET", "/v1/conversations"));
+    return ids.empty() ? "" : ids.front();
+  }
+  std::string NewestMessage(const std::string& conversation) {
+    const auto ids =
+        Ids(Ask(Role::kComms, "GET", "/v1/conversations/" + conversation + "/messages"));
+    return ids.empty() ? "" : ids.front();
+  }
+  static std::string ReplyBody(const std::string& text, const std::string& after) {
+    std::string body;
+    {
+      json::Writer writer(&body);
+      writer.StartObject();
+      writer.Field("text", text);
+      writer.Field("after_message_id", after);
+      writer.EndObject();
+    }
+    return body;
+  }
+  Response PostReply(const std::string& conversation, const std::string& text,
+                     const std::string& after, const std::string& key) {
+    return Ask(Role::kComms, "POST", "/v1/conversations/" + conversation + "/replies",
+               ReplyBody(text, after), {{"Idempotency-Key", key}});
+  }
+
+  TempDir dir_;
+  ApiClock clock_;
+  FakeRuntime runtime_;
+  HealthView health_;
+  std::unique_ptr<store::Store> store_;
+  ApiContext context_;
+  Router router_;
+  Authenticator authenticate_;
+  std::map<Role, std::string> tokens_;
+};
+
+// --- tokens
+
+TEST_F(RestTest, TokensAreTakenFromTheAuthorizationFieldOnlyAndUntilTheyEnd) {
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations").status, 200);
+  EXPECT_EQ(Ask(std::nullopt, "GET", "/v1/conversations").status, 401);
+  const std::string& good = tokens_[Role::kComms];
+  std::string wrong = good;
+  wrong.back() = wrong.back() == 'a' ? 'b' : 'a';
+  for (const std::string& field :
+       {std::string("Bearer"), "Bearer " + wrong, "Basic " + good, good, "Bearer  " + good,
+        "Bearer " + good + " x", "Bearer " + good.substr(1)}) {
+    EXPECT_EQ(Ask(std::nullopt, "GET", "/v1/conversations", "", {{"Authorization", field}}).status,
+              401);
+  }
+  EXPECT_EQ(Ask(std::nullopt, "GET", "/v1/conversations", "", {{"Authorization", "bEARER " + good}})
+                .status,
+            200);
+  clock_.Set(clock_.Now() + std::chrono::days(90));
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations").status, 401);
+}
+
+TEST_F(RestTest, TheAdminSocketMakesTokensAndShowsThemOnce) {
+  const Response created =
+      AskAdminSocket("POST", "/admin/tokens", R"({"role":"comms","label":"desk","days":7})");
+  ASSERT_EQ(created.status, 201);
+  const std::string token = Text(Body(created), "token");
+  EXPECT_THAT(token, StartsWith("mfy_"));
+  tokens_[Role::kComms] = token;
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations").status, 200);
+  const Response list = AskAdminSocket("GET", "/admin/tokens");
+  EXPECT_EQ(list.status, 200);
+  EXPECT_THAT(list.body, ::testing::Not(HasSubstr(token.substr(4))));
+
+  const std::string id = Text(*Body(created).Find("info"), "id");
+  EXPECT_EQ(AskAdminSocket("DELETE", "/admin/tokens/" + id).status, 204);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations").status, 401);
+  EXPECT_EQ(AskAdminSocket("DELETE", "/admin/tokens/tok_0000000000000000").status, 404);
+
+  for (const auto& [body, pointer] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"role":"king","label":"x"})", "/role"},
+           {R"({"role":"comms","label":""})", "/label"},
+           {R"({"role":"comms","label":"x","days":91})", "/days"},
+           {R"({"role":"comms","label":"x","days":0})", "/days"},
+           {R"({"role":"comms","label":"x","days":"7"})", "/days"},
+           {R"({"role":"comms","label":"x","colour":1})", "/colour"}}) {
+    const Response refused = AskAdminSocket("POST", "/admin/tokens", body);
+    EXPECT_EQ(refused.status, 400) << body;
+    EXPECT_EQ(PointerOf(refused), pointer) << body;
+  }
+}
+
+// --- accounts
+
+TEST_F(RestTest, AnAccountIsConnectedAndItsCredentialNeverShown) {
+  const Response created = Ask(Role::kAdministrator, "POST", "/v1/accounts", AccountBody());
+  ASSERT_EQ(created.status, 201) << created.body;
+  const json::Value body = Body(created);
+  EXPECT_EQ(HeaderOf(created, "Location"), "/v1/accounts/" + Text(body, "id"));
+  EXPECT_EQ(HeaderOf(created, "ETag"), "\"1\"");
+  EXPECT_EQ(Text(body, "retention"), "P3M");
+  EXPECT_EQ(Text(*body.Find("options"), "identifier"), "us.example");
+  EXPECT_EQ(body.Find("credential"), nullptr);
+  EXPECT_EQ(Text(body, "credential_fingerprint").size(), 8u);
+  ASSERT_EQ(runtime_.connected.size(), 1u);
+  EXPECT_EQ(runtime_.connected[0].ToString(), Text(body, "id"));
+  const auto kept = store_->accounts().RevealCredential(runtime_.connected[0]);
+  ASSERT_TRUE(kept.has_value());
+  EXPECT_EQ(kept->Reveal(), "{\"password\":\"" + kSecret + "\"}");
+}
+
+TEST_F(RestTest, AnAccountShowsToEachRoleWhatItNeeds) {
+  const std::string id = Connect();
+  const json::Value comms = Body(Ask(Role::kComms, "GET", "/v1/accounts/" + id));
+  EXPECT_EQ(comms.AsObject()->size(), 4u);  // id, platform, label, state
+  const json::Value ops = Body(Ask(Role::kOperator, "GET", "/v1/accounts/" + id));
+  EXPECT_NE(ops.Find("last_success_at"), nullptr);
+  EXPECT_EQ(ops.Find("options"), nullptr);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/accounts").status, 200);
+  EXPECT_EQ(HeaderOf(Ask(Role::kComms, "GET", "/v1/accounts/" + id), "ETag"), "");
+  EXPECT_THAT(Ids(Ask(Role::kAdministrator, "GET", "/v1/accounts")), ElementsAre(id));
+}
+
+TEST_F(RestTest, AnAccountThatBreaksARuleIsRefusedWithItsPlace) {
+  const std::string options = R"("options":{"identifier":"us.example"})";
+  const std::string credential = R"("credential":{"password":")" + kSecret + "\"}";
+  const std::string head = R"({"platform":"bluesky","label":"City",)";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", ""},
+      {"[]", ""},
+      {"{", ""},
+      {R"({"label":"x"})", "/platform"},
+      {R"({"platform":"telex","label":"x"})", "/platform"},
+      {R"({"platform":7,"label":"x"})", "/platform"},
+      {R"({"platform":"bluesky",)" + options + "," + credential + "}", "/label"},
+      {R"({"platform":"bluesky","label":"",)" + options + "," + credential + "}", "/label"},
+      {R"({"platform":"bluesky","label":"a\nb",)" + options + "," + credential + "}", "/label"},
+      {R"({"platform":"bluesky","label":")" + std::string(201, 'x') + "\"," + options + "," +
+           credential + "}",
+       "/label"},
+      {head + credential + "}", "/options/identifier"},
+      {head + options + "}", "/credential/password"},
+      {head + options + R"(,"credential":{}})", "/credential/password"},
+      {head + options + R"(,"credential":{"password":""}})", "/credential/password"},
+      {head + options + R"(,"credential":{"password":7}})", "/credential/password"},
+      {head + options + R"(,"credential":")" + kSecret + "\"}", "/credential"},
+      {head + R"("options":{"identifier":"a","password":")" + kSecret + "\"}," + credential + "}",
+       "/options/password"},
+      {head + options + R"(,"credential":{"identifier":"a","password":")" + kSecret + "\"}}",
+       "/credential/identifier"},
+      {head + R"("options":{"identifier":"a","colour":"b"},)" + credential + "}", "/options"},
+      {AccountBody(R"(,"colour":1)"), "/colour"},
+      {AccountBody(R"(,"<b>":1)"), ""},
+      {AccountBody(R"(,"label":"twice")"), ""},
+      {AccountBody(R"(,"retention":7)"), "/retention"},
+      {AccountBody(R"(,"retention":"P6D")"), "/retention"},
+      {AccountBody(R"(,"retention":"three months")"), "/retention"},
+  };
+  for (const auto& [body, pointer] : cases) {
+    const Response response = Ask(Role::kAdministrator, "POST", "/v1/accounts", body);
+    EXPECT_EQ(response.status, 400) << body;
+    EXPECT_EQ(WordOf(response), "validation") << body;
+    EXPECT_EQ(PointerOf(response), pointer) << body;
+  }
+  EXPECT_THAT(runtime_.connected, IsEmpty());
+  EXPECT_THAT(Ids(Ask(Role::kAdministrator, "GET", "/v1/accounts")), IsEmpty());
+}
+
+TEST_F(RestTest, NoAccountGetsAPeriodAboveTheCeiling) {
+  for (const char* period : {"P4M", "P90D", "P1Y", "P13W"}) {
+    const Response response = Ask(Role::kAdministrator, "POST", "/v1/accounts",
+                                  AccountBody(std::string(R"(,"retention":")") + period + "\""));
+    EXPECT_EQ(response.status, 422) << period;
+    EXPECT_EQ(WordOf(response), "ceiling-exceeded");
+    EXPECT_EQ(Text(Body(response), "maximum"), "P3M");
+    EXPECT_EQ(PointerOf(response), "/retention");
+  }
+  EXPECT_EQ(Ask(Role::kAdministrator, "POST", "/v1/accounts", AccountBody(R"(,"retention":"P7D")"))
+                .status,
+            201);
+}
+
+TEST_F(RestTest, AChangeOfAnAccountNeedsItsRevision) {
+  const std::string target = "/v1/accounts/" + Connect();
+  const auto patch = [&](const std::string& body, const std::string& if_match) {
+    return Ask(Role::kAdministrator, "PATCH", target, body,
+               if_match.empty() ? Headers{} : Headers{{"If-Match", if_match}});
+  };
+  EXPECT_EQ(patch(R"({"label":"A"})", "").status, 428);
+  EXPECT_EQ(patch(R"({"label":"A"})", "1").status, 400);
+  EXPECT_EQ(patch(R"({"label":"A"})", "\"1\", \"2\"").status, 400);
+  EXPECT_EQ(patch(R"({"label":"A"})", "\"2\"").status, 412);
+  EXPECT_EQ(patch(R"({"label":"A"})", "W/\"1\"").status, 412);
+  EXPECT_EQ(patch(R"({"label":"A"})", "\"x\"").status, 412);
+  const Response renamed = patch(R"({"label":"A"})", "\"1\"");
+  EXPECT_EQ(renamed.status, 200);
+  EXPECT_EQ(Text(Body(renamed), "label"), "A");
+  EXPECT_EQ(HeaderOf(renamed, "ETag"), "\"2\"");
+  EXPECT_EQ(patch(R"({"label":"B"})", "\"1\"").status, 412);
+  EXPECT_EQ(patch(R"({"label":"B"})", "*").status, 200);
+  const Response period = patch(R"({"label":"C","retention":"P7D"})", "*");
+  EXPECT_EQ(period.status, 400);
+  EXPECT_EQ(PointerOf(period), "/retention");
+  EXPECT_THAT(period.body, HasSubstr("created"));
+}
+
+TEST_F(RestTest, DisconnectingDestroysTheCredentialAndMayBeRepeated) {
+  const std::string id = Connect();
+  Receive(id, "ada", "m1", "still readable");
+  const std::string target = "/v1/accounts/" + id;
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target, "", {{"If-Match", "\"9\""}}).status, 412);
+  EXPECT_THAT(runtime_.disconnected, IsEmpty());
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target).status, 204);
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target).status, 204);
+  EXPECT_EQ(runtime_.disconnected.size(), 2u);
+  EXPECT_EQ(Text(Body(Ask(Role::kComms, "GET", target)), "state"), "retired");
+  const auto credential = store_->accounts().RevealCredential(*AccountId::Parse(id));
+  ASSERT_FALSE(credential.has_value());
+  EXPECT_EQ(credential.error().code, ErrorCode::kCredentialDead);
+  EXPECT_EQ(Ask(Role::kAdministrator, "POST", target + "/poll").status, 409);
+  EXPECT_EQ(Ask(Role::kAdministrator, "POST", target + "/check").status, 409);
+  EXPECT_THAT(runtime_.polled, IsEmpty());
+  // Its messages live on until they expire; nobody can answer any more.
+  const std::string conversation = FirstConversation();
+  const std::string newest = NewestMessage(conversation);
+  ASSERT_NE(newest, "");
+  const Response reply = PostReply(conversation, "hello", newest, "k1");
+  EXPECT_EQ(reply.status, 409);
+  EXPECT_EQ(WordOf(reply), "credential-dead");
+  EXPECT_EQ(Text(Body(reply), "account"), id);
+}
+
+TEST_F(RestTest, AnAccountIsCheckedAndPolledOnDemand) {
+  const std::string target = "/v1/accounts/" + Connect();
+  const Response check = Ask(Role::kAdministrator, "POST", target + "/check");
+  EXPECT_EQ(check.status, 200);
+  EXPECT_EQ(Text(Body(check), "own_handle"), "us.example");
+  runtime_.check_error = Error{.code = ErrorCode::kMissingPrivilege, .message = "direct messages"};
+  const Response missing = Ask(Role::kAdministrator, "POST", target + "/check");
+  EXPECT_EQ(missing.status, 409);
+  EXPECT_EQ(Text(Body(missing), "detail"), "direct messages");
+  EXPECT_EQ(Ask(Role::kAdministrator, "POST", target + "/poll").status, 202);
+  EXPECT_EQ(runtime_.polled.size(), 1u);
+}
+
+TEST_F(RestTest, IdsThatCannotExistAreNotFound) {
+  const std::string account = Connect();
+  for (const char* target :
+       {"/v1/accounts/acc_2", "/v1/accounts/acc_", "/v1/accounts/acc_01", "/v1/accounts/acc_-1",
+        "/v1/accounts/acc_99999999999", "/v1/accounts/1", "/v1/accounts/ACC_1"}) {
+    EXPECT_EQ(Ask(Role::kAdministrator, "GET", target).status, 404) << target;
+  }
+  const std::string zeros(32, '0');
+  for (const std::string& target :
+       {"/v1/conversations/cnv_" + zeros, std::string("/v1/conversations/cnv_0"),
+        "/v1/conversations/cnv_" + std::string(32, 'A'), "/v1/messages/msg_20260601_" + zeros,
+        std::string("/v1/messages/msg_1"), "/v1/messages/msg_20260231_" + zeros,
+        "/v1/messages/rpl_20260601_" + zeros, "/v1/replies/rpl_20260601_" + zeros,
+        "/v1/conversations/cnv_" + zeros + "/messages",
+        "/v1/conversations/cnv_" + zeros + "/replies"}) {
+    EXPECT_EQ(Ask(Role::kComms, "GET", target).status, 404) << target;
+  }
+}
+
+// --- conversations
+
+TEST_F(RestTest, TheInboxShowsConversationsNewestFirstWithTheirDeath) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "first");
+  clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  Receive(account, "bob", "m2", "second");
+  const Response list = Ask(Role::kComms, "GET", "/v1/conversations");
+  ASSERT_EQ(list.status, 200);
+  const json::Value body = Body(list);
+  ASSERT_EQ(body.Find("items")->AsArray()->size(), 2u);
+  EXPECT_TRUE(body.Find("next_cursor")->is_null());
+  EXPECT_FALSE(*body.Find("has_more")->AsBool());
+  const json::Value& newest = body.Find("items")->AsArray()->at(0);
+  EXPECT_EQ(Text(newest.Find("participants")->AsArray()->at(0), "handle"), "bob.example");
+  EXPECT_EQ(Text(newest, "expires_at"), "2026-06-05T00:00:00.000Z");
+  EXPECT_EQ(Text(newest, "status"), "open");
+  EXPECT_TRUE(*newest.Find("unread")->AsBool());
+  EXPECT_THAT(list.body, ::testing::Not(HasSubstr("second")));  // an inbox row holds no text
+}
+
+TEST_F(RestTest, TheInboxIsFiltered) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "first");
+  const std::string id = FirstConversation();
+  ASSERT_NE(id, "");
+  const auto ids = [&](const std::string& query) {
+    const Response response = Ask(Role::kComms, "GET", "/v1/conversations?" + query);
+    EXPECT_EQ(response.status, 200) << query;
+    return Ids(response);
+  };
+  EXPECT_THAT(ids("account=" + account + "&status=open&unread=true"), ElementsAre(id));
+  EXPECT_THAT(ids("status=closed"), IsEmpty());
+  EXPECT_THAT(ids("unread=false"), IsEmpty());
+  // An unknown value selects nothing; an unknown name, or a value of the wrong kind, is an error.
+  EXPECT_THAT(ids("account=acc_99"), IsEmpty());
+  EXPECT_THAT(ids("account=nonsense"), IsEmpty());
+  EXPECT_THAT(ids("status=sleeping"), IsEmpty());
+  for (const auto& [query, name] :
+       std::vector<std::pair<std::string, std::string>>{{"unread=maybe", "unread"},
+                                                        {"limit=0", "limit"},
+                                                        {"limit=201", "limit"},
+                                                        {"limit=ten", "limit"},
+                                                        {"limit=-1", "limit"},
+                                                        {"limit=", "limit"},
+                                                        {"colour=red", "colour"}}) {
+    const Response response = Ask(Role::kComms, "GET", "/v1/conversations?" + query);
+    EXPECT_EQ(response.status, 400) << query;
+    EXPECT_EQ(PointerOf(response), name) << query;
+  }
+}
+
+TEST_F(RestTest, PagesMeetEachConversationOnceAndCursorsFitTheirListOnly) {
+  const std::string account = Connect();
+  for (int i = 0; i < 5; ++i) {
+    clock_.Set(clock_.Now() + std::chrono::minutes(1));
+    Receive(account, "person" + std::to_string(i), "m" + std::to_string(i), "text");
+  }
+  std::set<std::string> seen;
+  std::string cursor;
+  int pages = 0;
+  do {
+    const Response page =
+        Ask(Role::kComms, "GET",
+            "/v1/conversations?limit=2&status=open" + (cursor.empty() ? "" : "&cursor=" + cursor));
+    ASSERT_EQ(page.status, 200);
+    for (const std::string& id : Ids(page)) EXPECT_TRUE(seen.insert(id).second);
+    cursor = Text(Body(page), "next_cursor");
+    EXPECT_EQ(*Body(page).Find("has_more")->AsBool(), !cursor.empty());
+    const std::string link = HeaderOf(page, "Link");
+    if (cursor.empty()) {
+      EXPECT_EQ(link, "");
+    } else {
+      EXPECT_EQ(link,
+                "</v1/conversations?limit=2&status=open&cursor=" + cursor + ">; rel=\"next\"");
+    }
+    ASSERT_LT(++pages, 10);
+  } while (!cursor.empty());
+  EXPECT_EQ(seen.size(), 5u);
+
+  const std::string good =
+      Text(Body(Ask(Role::kComms, "GET", "/v1/conversations?limit=2&status=open")), "next_cursor");
+  const auto status = [&](const std::string& target) {
+    const Response response = Ask(Role::kComms, "GET", target);
+    if (response.status == 400) {
+      EXPECT_EQ(WordOf(response), "cursor-invalid");
+    }
+    return response.status;
+  };
+  EXPECT_EQ(status("/v1/conversations?status=open&cursor=" + good), 200);
+  EXPECT_EQ(status("/v1/conversations?cursor=" + good), 400);                // another filter
+  EXPECT_EQ(status("/v1/conversations?status=closed&cursor=" + good), 400);  // another filter
+  EXPECT_EQ(status("/v1/conversations/" + *seen.begin() + "/messages?cursor=" + good), 400);
+  EXPECT_EQ(status("/v1/conversations?status=open&cursor="), 400);
+  EXPECT_EQ(status("/v1/conversations?status=open&cursor=AAAA"), 400);
+  EXPECT_EQ(status("/v1/conversations?status=open&cursor=" + std::string(5000, 'A')), 400);
+  for (std::size_t at = 0; at < good.size(); at += 5) {
+    std::string tampered = good;
+    tampered[at] = tampered[at] == 'A' ? 'B' : 'A';
+    EXPECT_EQ(status("/v1/conversations?status=open&cursor=" + tampered), 400) << at;
+  }
+  // A cursor of another service opens nothing here.
+  ApiContext other;
+  other.cursor_key = std::string(32, 'o');
+  EXPECT_EQ(status("/v1/conversations?status=open&cursor=" +
+                   SignCursor(other, "conversations status=open", "position")),
+            400);
+}
+
+TEST_F(RestTest, AConversationHasAStrongTagAndASunset) {
+  Receive(Connect(), "ada", "m1", "first");
+  const std::string target = "/v1/conversations/" + FirstConversation();
+  const Response got = Ask(Role::kComms, "GET", target);
+  ASSERT_EQ(got.status, 200);
+  const std::string tag = HeaderOf(got, "ETag");
+  EXPECT_EQ(tag, "\"" + std::to_string(*Body(got).Find("revision")->AsInt()) + "\"");
+  EXPECT_EQ(HeaderOf(got, "Sunset"), "Fri, 05 Jun 2026 00:00:00 GMT");
+  const Response again = Ask(Role::kComms, "GET", target, "", {{"If-None-Match", "\"x\", " + tag}});
+  EXPECT_EQ(again.status, 304);
+  EXPECT_EQ(again.body, "");
+  EXPECT_EQ(HeaderOf(again, "ETag"), tag);
+  EXPECT_EQ(Ask(Role::kComms, "GET", target, "", {{"If-None-Match", "\"x\""}}).status, 200);
+
+  const Response list = Ask(Role::kComms, "GET", "/v1/conversations");
+  const Headers known = {{"If-None-Match", HeaderOf(list, "ETag")}};
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations", "", known).status, 304);
+  EXPECT_EQ(Ask(Role::kComms, "PATCH", target, R"({"unread":false})", {{"If-Match", tag}}).status,
+            200);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations", "", known).status, 200);
+}
+
+TEST_F(RestTest, AChangeOfAConversationNeedsItsRevision) {
+  Receive(Connect(), "ada", "m1", "first");
+  const std::string target = "/v1/conversations/" + FirstConversation();
+  const std::string tag = HeaderOf(Ask(Role::kComms, "GET", target), "ETag");
+  const auto patch = [&](const std::string& body, const std::string& if_match) {
+    return Ask(Role::kComms, "PATCH", target, body,
+               if_match.empty() ? Headers{} : Headers{{"If-Match", if_match}});
+  };
+  EXPECT_EQ(patch(R"({"status":"closed"})", "").status, 428);
+  EXPECT_EQ(patch(R"({"status":"closed"})", "\"999\"").status, 412);
+  const Response closed = patch(R"({"status":"closed","unread":false})", tag);
+  ASSERT_EQ(closed.status, 200);
+  EXPECT_EQ(Text(Body(closed), "status"), "closed");
+  EXPECT_FALSE(*Body(closed).Find("unread")->AsBool());
+  EXPECT_NE(HeaderOf(closed, "ETag"), tag);
+  EXPECT_EQ(Text(Body(closed), "expires_at"), "2026-06-05T00:00:00.000Z");  // no act lengthens it
+  EXPECT_EQ(patch(R"({"status":"open"})", tag).status, 412);
+  EXPECT_EQ(patch(R"({"status":"open"})", "*").status, 200);
+  EXPECT_EQ(PointerOf(patch(R"({"status":"asleep"})", "*")), "/status");
+  EXPECT_EQ(PointerOf(patch(R"({"unread":"no"})", "*")), "/unread");
+  EXPECT_EQ(PointerOf(patch(R"({"expires_at":"2030-01-01T00:00:00Z"})", "*")), "/expires_at");
+}
+
+// --- messages
+
+TEST_F(RestTest, MessagesComeNewestFirstEachWithItsOwnDeath) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "Grüße & <b>", At("2026-02-01T08:00:00Z"));
+  Receive(account, "ada", "m2", "second");
+  clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  Receive(account, "ada", "m3", "", std::nullopt, UnreadableReason::kEncrypted);
+  const std::string conversation = FirstConversation();
+  const std::string target = "/v1/conversations/" + conversation + "/messages";
+  const Response list = Ask(Role::kComms, "GET", target);
+  ASSERT_EQ(list.status, 200);
+  const auto items = *Body(list).Find("items")->AsArray();
+  ASSERT_EQ(items.size(), 3u);
+  EXPECT_TRUE(items[0].Find("text")->is_null());
+  EXPECT_EQ(Text(items[0], "unreadable"), "encrypted");
+  EXPECT_EQ(Text(items[1], "text"), "second");
+  EXPECT_TRUE(items[1].Find("unreadable")->is_null());
+  EXPECT_EQ(Text(items[2], "text"), "Grüße & <b>");
+  EXPECT_EQ(Text(items[2], "sent_at"), "2026-02-01T08:00:00.000Z");
+  EXPECT_EQ(Text(items[2], "received_at"), "2026-03-05T10:00:00.000Z");
+  EXPECT_EQ(Text(items[2], "expires_at"), "2026-05-01T00:00:00.000Z");
+  EXPECT_EQ(Text(items[2], "direction"), "incoming");
+  EXPECT_EQ(Text(*items[2].Find("sender"), "name"), "Name of ada");
+  EXPECT_EQ(Text(*items[2].Find("sender"), "platform_id"), "did:plc:ada");
+
+  const Response one = Ask(Role::kComms, "GET", "/v1/messages/" + Text(items[2], "id"));
+  ASSERT_EQ(one.status, 200);
+  EXPECT_EQ(Text(Body(one), "text"), "Grüße & <b>");
+  EXPECT_EQ(HeaderOf(one, "Sunset"), "Fri, 01 May 2026 00:00:00 GMT");
+
+  std::vector<std::string> paged;
+  std::string cursor;
+  do {
+    const Response page =
+        Ask(Role::kComms, "GET", target + "?limit=1" + (cursor.empty() ? "" : "&cursor=" + cursor));
+    ASSERT_EQ(page.status, 200);
+    for (const std::string& id : Ids(page)) paged.push_back(id);
+    cursor = Text(Body(page), "next_cursor");
+    ASSERT_LT(paged.size(), 10u);
+  } while (!cursor.empty());
+  EXPECT_EQ(paged, Ids(list));
+}
+
+TEST_F(RestTest, EveryReadPathForgetsAtTheMillisecond) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "planted-text");
+  const std::string conversation = FirstConversation();
+  const std::string message = NewestMessage(conversation);
+  const Response queued = PostReply(conversation, "planted-answer", message, "k1");
+  ASSERT_EQ(queued.status, 202) << queued.body;
+  const std::string reply = Text(Body(queued), "id");
+  const std::string list_tag = HeaderOf(Ask(Role::kComms, "GET", "/v1/conversations"), "ETag");
+  const auto statuses = [&] {
+    std::vector<int> all;
+    for (const std::string& target :
+         {"/v1/messages/" + message, "/v1/replies/" + reply, "/v1/conversations/" + conversation,
+          "/v1/conversations/" + conversation + "/messages",
+          "/v1/conversations/" + conversation + "/replies"}) {
+      const Response response = Ask(Role::kComms, "GET", target);
+      all.push_back(response.status);
+      if (response.status != 200) {
+        EXPECT_THAT(response.body, ::testing::Not(HasSubstr("planted-")));
+      }
+    }
+    return all;
+  };
+  // A fresh token: the old one ends before the message does.
+  const TimePoint end = At("2026-06-05T00:00:00Z");
+  clock_.Set(end - std::chrono::milliseconds(1));
+  auto fresh = store_->tokens().Create(Role::kComms, "later", std::chrono::days(1),
+                                       Actor{.id = "system"}, clock_.Now());
+  ASSERT_TRUE(fresh.has_value());
+  tokens_[Role::kComms] = fresh->token.Reveal();
+
+  EXPECT_THAT(statuses(), ElementsAre(200, 200, 200, 200, 200));
+  EXPECT_THAT(Ids(Ask(Role::kComms, "GET", "/v1/conversations")), ElementsAre(conversation));
+  clock_.Set(end);  // nobody has purged anything
+  EXPECT_THAT(statuses(), ElementsAre(410, 410, 404, 404, 404));
+  const Response list =
+      Ask(Role::kComms, "GET", "/v1/conversations", "", {{"If-None-Match", list_tag}});
+  EXPECT_EQ(list.status, 200);
+  EXPECT_THAT(Ids(list), IsEmpty());
+  EXPECT_EQ(PostReply(conversation, "late", message, "k2").status, 404);
+  EXPECT_EQ(Ask(Role::kComms, "PATCH", "/v1/conversations/" + conversation, R"({"unread":true})",
+                {{"If-Match", "*"}})
+                .status,
+            404);
+  EXPECT_EQ(WordOf(Ask(Role::kComms, "GET", "/v1/messages/" + message)), "expired");
+  // An id of a past date is expired whether or not it ever existed.
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/messages/msg_20200101_" + std::string(32, '0')).status,
+            410);
+
+  // And the same after the purge.
+  ASSERT_TRUE(store_->purge().RunOnce(clock_.Now()).has_value());
+  EXPECT_THAT(statuses(), ElementsAre(410, 410, 404, 404, 404));
+}
+
+TEST_F(RestTest, LooksAreRecordedOnceInFiveMinutesAndNotFoundLeavesNoTrace) {
+  Receive(Connect(), "ada", "m1", "first");
+  const std::string conversation = FirstConversation();
+  const auto looks = [&](const std::string& action) {
+    const auto entries = store_->audit().Read(0, 1000);
+    EXPECT_TRUE(entries.has_value());
+    return std::count_if(entries->begin(), entries->end(),
+                         [&](const auto& entry) { return entry.action == action; });
+  };
+  EXPECT_EQ(looks("inbox.look"), 1);
+  EXPECT_EQ(looks("conversation.look"), 0);
+  const std::string target = "/v1/conversations/" + conversation;
+  EXPECT_EQ(Ask(Role::kComms, "GET", target).status, 200);
+  EXPECT_EQ(Ask(Role::kComms, "GET", target + "/messages").status, 200);
+  EXPECT_EQ(looks("conversation.look"), 1);
+  clock_.Set(clock_.Now() + std::chrono::minutes(6));
+  EXPECT_EQ(Ask(Role::kComms, "GET", target + "/messages").status, 200);
+  EXPECT_EQ(looks("conversation.look"), 2);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations/cnv_" + std::string(32, '0')).status, 404);
+  EXPECT_EQ(looks("conversation.look"), 2);
+}
+
+// --- replies
+
+TEST_F(RestTest, AReplyIsAcceptedOnceForItsKey) {
+  Receive(Connect(), "ada", "m1", "question");
+  const std::string conversation = FirstConversation();
+  const std::string message = NewestMessage(conversation);
+  const Response first = PostReply(conversation, "answer", message, "key-1");
+  ASSERT_EQ(first.status, 202) << first.body;
+  const std::string id = Text(Body(first), "id");
+  EXPECT_EQ(HeaderOf(first, "Location"), "/v1/replies/" + id);
+  EXPECT_EQ(HeaderOf(first, "Idempotency-Replayed"), "");
+  EXPECT_EQ(Text(Body(first), "state"), "queued");
+  EXPECT_EQ(Text(Body(first), "expires_at"), "2026-06-05T00:00:00.000Z");
+  ASSERT_FALSE(runtime_.queued.empty());
+  EXPECT_EQ(runtime_.queued[0].ToString(), id);
+
+  const Response again = PostReply(conversation, "answer", message, "key-1");
+  EXPECT_EQ(again.status, 202);
+  EXPECT_EQ(Text(Body(again), "id"), id);
+  EXPECT_EQ(HeaderOf(again, "Idempotency-Replayed"), "true");
+  const Response other = PostReply(conversation, "another answer", message, "key-1");
+  EXPECT_EQ(other.status, 422);
+  EXPECT_EQ(WordOf(other), "idempotency-conflict");
+
+  const Response got = Ask(Role::kComms, "GET", "/v1/replies/" + id);
+  EXPECT_EQ(got.status, 200);
+  EXPECT_EQ(Text(Body(got), "text"), "answer");
+  EXPECT_THAT(Ids(Ask(Role::kComms, "GET", "/v1/conversations/" + conversation + "/replies")),
+              ElementsAre(id));
+}
+
+TEST_F(RestTest, AReplyWithoutItsPreconditionsIsRefused) {
+  Receive(Connect(), "ada", "m1", "question");
+  const std::string conversation = FirstConversation();
+  const std::string message = NewestMessage(conversation);
+  const std::string target = "/v1/conversations/" + conversation + "/replies";
+  const Response no_key = Ask(Role::kComms, "POST", target, ReplyBody("a", message));
+  EXPECT_EQ(no_key.status, 428);
+  EXPECT_EQ(PointerOf(no_key), "Idempotency-Key");
+  for (const std::string& key : {std::string(256, 'k'), std::string("a b"), std::string()}) {
+    const Response response = PostReply(conversation, "a", message, key);
+    EXPECT_EQ(response.status, 400);
+    EXPECT_EQ(PointerOf(response), "Idempotency-Key");
+  }
+  EXPECT_EQ(PostReply(conversation, "a", message, std::string(255, 'k')).status, 202);
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {ReplyBody("", message), "/text"},
+      {ReplyBody("a\x01", message), "/text"},
+      {ReplyBody("a", "msg_1"), "/after_message_id"},
+      {R"({"text":"a"})", "/after_message_id"},
+      {R"({"after_message_id":")" + message + "\"}", "/text"},
+      {R"({"text":["a"],"after_message_id":")" + message + "\"}", "/text"},
+      {R"({"text":"a","after_message_id":")" + message + R"(","send_at":1})", "/send_at"},
+      {ReplyBody(std::string(10'001, 'x'), message), "/text"},  // bytes
+      {ReplyBody(std::string(1'001, 'x'), message), "/text"},   // characters
+  };
+  int number = 0;
+  for (const auto& [body, pointer] : cases) {
+    const Response response = Ask(Role::kComms, "POST", target, body,
+                                  {{"Idempotency-Key", "case-" + std::to_string(number++)}});
+    EXPECT_EQ(response.status, 400) << pointer;
+    EXPECT_EQ(PointerOf(response), pointer);
+  }
+  // 1,000 characters of several bytes each are within the limit; so are line breaks.
+  std::string many = "\n";
+  for (int i = 0; i < 999; ++i) many += "ä";
+  EXPECT_EQ(PostReply(conversation, many, message, "case-ok").status, 202);
+}
+
+TEST_F(RestTest, AReplyToAConversationThatMovedIsNotSentAndKeepsItsKey) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "question");
+  const std::string conversation = FirstConversation();
+  const std::string seen = NewestMessage(conversation);
+  clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  Receive(account, "ada", "m2", "never mind");
+  const std::string newest = NewestMessage(conversation);
+  const Response moved = PostReply(conversation, "answer", seen, "key-1");
+  EXPECT_EQ(moved.status, 409);
+  EXPECT_EQ(WordOf(moved), "conversation-moved");
+  const auto newer = *Body(moved).Find("newer_message_ids")->AsArray();
+  ASSERT_EQ(newer.size(), 1u);
+  EXPECT_EQ(*newer[0].AsString(), newest);
+  EXPECT_THAT(runtime_.queued, IsEmpty());
+  EXPECT_EQ(PostReply(conversation, "answer", newest, "key-1").status, 202);
+  EXPECT_EQ(PostReply(conversation, "late", "msg_20260301_" + std::string(32, '0'), "key-2").status,
+            410);
+}
+
+TEST_F(RestTest, NothingIsQueuedForAnAccountThatCannotSend) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "question");
+  const std::string conversation = FirstConversation();
+  const std::string message = NewestMessage(conversation);
+  const auto id = *AccountId::Parse(account);
+  ASSERT_TRUE(store_->accounts()
+                  .SetState(id,
+                            {.state = AccountState::kCredentialDead, .reason = "credential-dead"},
+                            clock_.Now())
+                  .has_value());
+  const Response dead = PostReply(conversation, "answer", message, "k");
+  EXPECT_EQ(dead.status, 409);
+  EXPECT_EQ(WordOf(dead), "credential-dead");
+  EXPECT_EQ(Text(Body(dead), "since"), "2026-03-05T10:00:00.000Z");
+  ASSERT_TRUE(
+      store_->accounts()
+          .SetState(id, {.state = AccountState::kMissingPrivilege, .reason = "missing-privilege"},
+                    clock_.Now())
+          .has_value());
+  EXPECT_EQ(WordOf(PostReply(conversation, "answer", message, "k")), "missing-privilege");
+  ASSERT_TRUE(
+      store_->accounts().SetState(id, {.state = AccountState::kOk}, clock_.Now()).has_value());
+  EXPECT_EQ(PostReply(conversation, "answer", message, "k").status, 202);
+}
+
+// --- operations
+
+TEST_F(RestTest, CoverageIsShownPerAccount) {
+  const std::string first = Connect(), second = Connect();
+  Receive(first, "ada", "m1", "question");
+  const json::Value all = Body(Ask(Role::kComms, "GET", "/v1/coverage"));
+  ASSERT_EQ(all.Find("items")->AsArray()->size(), 2u);
+  const json::Value one = Body(Ask(Role::kOperator, "GET", "/v1/coverage?account=" + first));
+  ASSERT_EQ(one.Find("items")->AsArray()->size(), 1u);
+  EXPECT_EQ(Text(one.Find("items")->AsArray()->at(0), "covered_until"), "2026-03-05T10:00:00.000Z");
+  EXPECT_EQ(Body(Ask(Role::kComms, "GET", "/v1/coverage?account=acc_99"))
+                .Find("items")
+                ->AsArray()
+                ->size(),
+            0u);
+}
+
+TEST_F(RestTest, ThePolicyStatesTheCeiling) {
+  Connect(R"(,"retention":"P30D")");
+  const json::Value policy = Body(Ask(Role::kPrivacy, "GET", "/v1/policy"));
+  EXPECT_EQ(Text(policy, "ceiling"), "P3M");
+  EXPECT_EQ(Text(policy, "shortest"), "P7D");
+  EXPECT_EQ(Text(policy.Find("accounts")->AsArray()->at(0), "retention"), "P30D");
+}
+
+TEST_F(RestTest, ExpiryShowsWhatIsDueAndTheReceiptOfWhatIsGone) {
+  Receive(Connect(R"(,"retention":"P7D")"), "ada", "m1", "short life");
+  const json::Value before = Body(Ask(Role::kOperator, "GET", "/v1/ops/expiry"));
+  EXPECT_EQ(Text(before, "oldest_living"), "2026-03-12");
+  EXPECT_EQ(before.Find("due_not_destroyed")->AsArray()->size(), 0u);
+  EXPECT_EQ(before.Find("receipts")->AsArray()->size(), 0u);
+
+  clock_.Set(At("2026-03-12T00:00:00Z"));
+  const json::Value due = Body(Ask(Role::kAuditor, "GET", "/v1/ops/expiry"));
+  ASSERT_EQ(due.Find("due_not_destroyed")->AsArray()->size(), 1u);
+  const json::Value rehearsal =
+      Body(AskAdminSocket("POST", "/admin/expire", R"({"dry_run":true})"));
+  ASSERT_EQ(rehearsal.Find("items")->AsArray()->size(), 1u);
+  EXPECT_EQ(*rehearsal.Find("items")->AsArray()->at(0).Find("messages")->AsInt(), 1);
+  EXPECT_EQ(AskAdminSocket("POST", "/admin/expire", R"({"dry_run":false})").status, 400);
+  EXPECT_EQ(AskAdminSocket("POST", "/admin/expire", "{}").status, 400);
+
+  ASSERT_TRUE(store_->purge().RunOnce(clock_.Now()).has_value());
+  const json::Value after = Body(Ask(Role::kOperator, "GET", "/v1/ops/expiry"));
+  EXPECT_EQ(after.Find("due_not_destroyed")->AsArray()->size(), 0u);
+  const json::Value& receipt = after.Find("receipts")->AsArray()->at(0);
+  EXPECT_EQ(Text(receipt, "day"), "2026-03-12");
+  EXPECT_EQ(*receipt.Find("messages")->AsInt(), 1);
+  EXPECT_EQ(Text(receipt, "p2_grade"), "C");
+  const json::Value list = Body(Ask(Role::kAuditor, "GET", "/v1/ops/receipts?limit=1"));
+  EXPECT_EQ(list.Find("items")->AsArray()->size(), 1u);
+  EXPECT_FALSE(*list.Find("has_more")->AsBool());
+}
+
+TEST_F(RestTest, MetricsAndStatusAreServed) {
+  const std::string account = Connect();
+  const Response metrics = Ask(Role::kOperator, "GET", "/metrics");
+  EXPECT_EQ(metrics.status, 200);
+  EXPECT_EQ(metrics.content_type, "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(metrics.body, "mayfly_up 1\n");
+  const json::Value status = Body(AskAdminSocket("GET", "/admin/status"));
+  EXPECT_TRUE(*status.Find("ready")->AsBool());
+  EXPECT_EQ(Text(status.Find("accounts")->AsArray()->at(0), "id"), account);
+}
+
+// --- what everybody may see
+
+TEST_F(RestTest, AboutStatesWhatPeopleHaveARightToKnow) {
+  const json::Value about = Body(Ask(std::nullopt, "GET", "/v1/about"));
+  EXPECT_EQ(Text(about, "organisation"), "City of Example");
+  EXPECT_EQ(Text(about, "purposes"), "answering people");
+  EXPECT_EQ(Text(about, "recipients"), "the comms team");
+  EXPECT_EQ(Text(about, "data_location"), "our own machine");
+  EXPECT_EQ(Text(about, "contact"), "dpo@example.org");
+  EXPECT_EQ(Text(*about.Find("periods"), "ceiling"), "P3M");
+  EXPECT_EQ(Text(*about.Find("destruction"), "p2_grade"), "C");
+  EXPECT_THAT(Text(*about.Find("destruction"), "meaning"), HasSubstr("stay readable"));
+  EXPECT_EQ(about.Find("sandbox")->Find("missing")->AsArray()->size(), 1u);
+  EXPECT_FALSE(*about.Find("insecure_loopback")->AsBool());
+  EXPECT_EQ(Text(about.Find("platforms")->AsArray()->at(0), "name"), "bluesky");
+  EXPECT_EQ(Text(about, "version"), "0.1.0");
+}
+
+TEST_F(RestTest, HealthTellsAliveFromReadyFromSealed) {
+  EXPECT_EQ(Text(Body(Ask(std::nullopt, "GET", "/healthz")), "status"), "ok");
+  EXPECT_EQ(Ask(std::nullopt, "GET", "/readyz").status, 200);
+  health_.ready = false;
+  health_.reasons = {"expiry-late"};
+  const Response late = Ask(std::nullopt, "GET", "/readyz");
+  EXPECT_EQ(late.status, 503);
+  EXPECT_THAT(late.body, HasSubstr("expiry-late"));
+  EXPECT_EQ(Ask(std::nullopt, "GET", "/healthz").status, 200);
+  health_.sealed = true;
+  health_.sealed_reason = "the master key file is missing";
+  const Response sealed = Ask(std::nullopt, "GET", "/healthz");
+  EXPECT_EQ(sealed.status, 200);
+  EXPECT_EQ(Text(Body(sealed), "status"), "sealed");
+  EXPECT_EQ(Text(Body(sealed), "reason"), "the master key file is missing");
+  EXPECT_THAT(Ask(std::nullopt, "GET", "/readyz").body, HasSubstr("sealed"));
+}
+
+TEST_F(RestTest, EveryProblemHasItsPage) {
+  for (int code = 0; code <= static_cast<int>(ErrorCode::kInternal); ++code) {
+    const Response problem = Problem(Request{}, Error{.code = static_cast<ErrorCode>(code)});
+    const Response page = Ask(std::nullopt, "GET", Text(Body(problem), "type"));
+    EXPECT_EQ(page.status, 200) << code;
+    EXPECT_EQ(page.content_type, "text/plain; charset=utf-8");
+  }
+  for (const char* word :
+       {"unauthorised", "forbidden-scope", "method-not-allowed", "precondition-required",
+        "rate-limited", "malformed-request", "unsupported-media-type", "expectation-failed",
+        "request-timeout", "not-implemented", "http-version"}) {
+    EXPECT_EQ(Ask(std::nullopt, "GET", std::string("/problems/") + word).status, 200) << word;
+  }
+  EXPECT_EQ(Ask(std::nullopt, "GET", "/problems/nothing").status, 404);
+}
+
+TEST_F(RestTest, WithoutAStoreEverythingElseIsSealed) {
+  context_.store = nullptr;
+  const Response response = Ask(Role::kComms, "GET", "/v1/conversations");
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(WordOf(response), "sealed");
+}
+
+}  // namespace
+}  // namespace mayfly::service::api
