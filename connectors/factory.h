@@ -1,4 +1,5 @@
-// From a name to a living connector. Linked into mayfly-worker and tests only: it pulls in cpprestsdk.
+// From a name to a living connector. Linked into mayfly-worker and tests only: it pulls in
+// cpprestsdk.
 #ifndef MAYFLY_CONNECTORS_FACTORY_H_
 #define MAYFLY_CONNECTORS_FACTORY_H_
 

@@ -1,10 +1,10 @@
 // The only user of cpprestsdk's client, and so the only code that opens a connection to a platform.
 //
-// What every request gets, once, here: an exact origin, resolved once, public addresses only, TLS 1.2
-// or newer verified against the system's CAs; no redirects followed; a step timeout and a total
-// deadline of our own; a cap on body bytes while they arrive; no CR, LF or NUL in header values; no
-// body, header or URL in any log or error. cpprestsdk can be aborted by one malformed answer, which
-// is why it lives in a worker process with a memory limit.
+// What every request gets, once, here: an exact origin, resolved once, public addresses only,
+// TLS 1.2 or newer verified against the system's CAs; no redirects followed; a step timeout and a
+// total deadline of our own; a cap on body bytes while they arrive; no CR, LF or NUL in header
+// values; no body, header or URL in any log or error. cpprestsdk can be aborted by one malformed
+// answer, which is why it lives in a worker process with a memory limit.
 #ifndef MAYFLY_CONNECTORS_HTTP_CLIENT_H_
 #define MAYFLY_CONNECTORS_HTTP_CLIENT_H_
 
@@ -14,6 +14,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "connectors/connector.h"
@@ -22,8 +23,8 @@ namespace mayfly::connectors {
 
 struct HttpRequest {
   std::string method = "GET";
-  std::string path;                                        // begins with '/'
-  std::vector<std::pair<std::string, std::string>> query;  // encoded by the client
+  std::string path;  // begins with '/'; percent-encoded where it has to be
+  std::vector<std::pair<std::string, std::string>> query;   // encoded by the client
   std::vector<std::pair<std::string, Credential>> headers;  // values may be secrets
   std::string body;
   std::string content_type;  // with a body
@@ -50,9 +51,14 @@ class HttpClient {
                                                     const HttpLimits& limits = {});
   ~HttpClient();
 
-  // Any status is a response, redirects too. Errors: kPlatformUnavailable when the request certainly
-  // did not reach the platform (resolve, connect, TLS); kOutcomeUnknown when it may have (timeout,
-  // connection lost after writing began); kTooLarge; kProtocol; kCancelled (may have reached it).
+  // Any status from 200 on is a response, redirects too. Errors: kInvalidArgument for a request
+  // that this client does not send; kPlatformUnavailable when it certainly did not reach the
+  // platform (resolve, connect, TLS); kOutcomeUnknown when it may have (timeout, connection lost
+  // after writing began). kTooLarge, kProtocol and kCancelled leave open whether it had its effect.
+  //
+  // One request at a time; other callers wait. GET and HEAD reuse a connection and may be repeated
+  // on a fresh one by the library. All others are written at most once, on a connection of their
+  // own.
   Result<HttpResponse> Send(const HttpRequest& request, std::stop_token stop);
 
  private:
@@ -61,8 +67,10 @@ class HttpClient {
   std::unique_ptr<Impl> impl_;
 };
 
-// Limits cpprestsdk's shared thread pool. Call once in main, before the first client.
-void InitialiseHttpThreads(int threads);
+// Starts cpprestsdk's pool, which the first client does otherwise. It gets one thread whatever is
+// asked for: with more, closing a connection races with reading from it (see http_client.cc). No
+// thread is blocked by a request under way, so that one is enough for a worker.
+void InitialiseHttpThreads(int threads = 1);
 
 }  // namespace mayfly::connectors
 

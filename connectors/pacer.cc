@@ -1,1 +1,52 @@
-// Being written.
+#include "connectors/pacer.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace mayfly::connectors {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kHintMax = std::chrono::hours(24);
+
+// SplitMix64: enough to spread accounts, and the same on every machine.
+std::uint64_t NextRandom(std::uint64_t& state) {
+  state += 0x9e3779b97f4a7c15u;
+  std::uint64_t z = state;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
+TimePoint Pacer::AfterSuccess(TimePoint now, bool caught_up) {
+  failures_ = 0;
+  return caught_up ? now + Jittered(options_.interval) : now;
+}
+
+TimePoint Pacer::AfterError(TimePoint now, const Error& error) {
+  if (failures_ < std::numeric_limits<std::uint32_t>::max()) ++failures_;
+  const TimePoint earliest = now + options_.backoff_first;
+  const TimePoint latest = std::max(now + kHintMax, earliest);
+  if (error.retry_at || error.retry_after) {
+    // A hint is taken as it is; with two, the one that asks for more patience. The delay is cut
+    // before it is added, since a hostile one could overflow.
+    TimePoint wanted = error.retry_at.value_or(now);
+    if (error.retry_after) wanted = std::max(wanted, now + std::min(*error.retry_after, kHintMax));
+    return std::clamp(wanted, earliest, latest);
+  }
+  milliseconds delay = options_.backoff_first;
+  for (std::uint32_t i = 1; i < failures_ && delay < options_.backoff_max; ++i) delay *= 2;
+  return now + Jittered(std::min(delay, options_.backoff_max));
+}
+
+milliseconds Pacer::Jittered(milliseconds base) {
+  const auto spread = static_cast<std::uint64_t>(std::max<milliseconds::rep>(base.count() / 10, 0));
+  if (spread == 0) return base;
+  const std::uint64_t offset = NextRandom(random_) % (2 * spread + 1);
+  return base - milliseconds(spread) + milliseconds(offset);
+}
+
+}  // namespace mayfly::connectors

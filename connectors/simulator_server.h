@@ -2,12 +2,14 @@
 #ifndef MAYFLY_CONNECTORS_SIMULATOR_SERVER_H_
 #define MAYFLY_CONNECTORS_SIMULATOR_SERVER_H_
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "store/model/result.h"
@@ -32,10 +34,14 @@ struct SimulatorResponse {
   // Odd behaviour of a platform or a network, for tests.
   bool drop_connection = false;          // the request had its effect; the answer never comes
   std::optional<std::string> raw_bytes;  // write these bytes instead of a response, then close
-  std::function<std::string()> raw_stream;  // then go on writing what this returns, until it returns ""
+  // Then go on writing what this returns, until it returns "" or the peer leaves; one piece at a
+  // time.
+  std::function<std::string()> raw_stream;
+  std::chrono::milliseconds raw_interval{0};  // pause before each piece, for a drip
+  bool hold_open = false;  // after the raw bytes and stream, say nothing until the peer leaves
 };
 
-// Called from one thread; never concurrently.
+// Called from one thread; never concurrently. An exception becomes an answer of 500.
 using SimulatorHandler = std::function<SimulatorResponse(const SimulatorRequest&)>;
 
 class SimulatorServer {
@@ -45,7 +51,8 @@ class SimulatorServer {
                                                         std::uint16_t port = 0);
   ~SimulatorServer();  // stops and joins
   std::uint16_t port() const;
-  std::string origin() const;  // http://127.0.0.1:port
+  std::string origin() const;         // http://127.0.0.1:port
+  std::uint64_t connections() const;  // accepted since the start
 
  private:
   struct Impl;

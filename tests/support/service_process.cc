@@ -1,0 +1,316 @@
+#include "tests/support/service_process.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "service/admin_client.h"
+#include "store/model/ids.h"
+
+namespace mayfly::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string ReadFile(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+std::vector<pid_t> ChildrenOf(pid_t parent) {
+  std::vector<pid_t> children;
+  std::ifstream in("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) +
+                   "/children");
+  pid_t child = 0;
+  while (in >> child) children.push_back(child);
+  return children;
+}
+
+std::string CommandLineOf(pid_t pid) { return ReadFile("/proc/" + std::to_string(pid) + "/cmdline"); }
+
+// A pause between looks at another process; what the test waits for decides, not this length.
+void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
+
+}  // namespace
+
+const json::Array& Answer::Items() const {
+  static const json::Array none;
+  const json::Value* items = json.Find("items");
+  return items != nullptr && items->is_array() ? *items->AsArray() : none;
+}
+
+std::string ProgramDir() { return MAYFLY_BINARY_DIR; }
+
+RunResult RunProgram(const std::vector<std::string>& command) {
+  int out[2], err[2];
+  if (::pipe(out) != 0 || ::pipe(err) != 0) return {};
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::dup2(out[1], STDOUT_FILENO);
+    ::dup2(err[1], STDERR_FILENO);
+    for (int fd : {out[0], out[1], err[0], err[1]}) ::close(fd);
+    std::vector<char*> arguments;
+    for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    ::execvp(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  ::close(out[1]);
+  ::close(err[1]);
+  RunResult result;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  bool out_open = true, err_open = true;
+  while ((out_open || err_open) && std::chrono::steady_clock::now() < deadline) {
+    pollfd fds[] = {{.fd = out_open ? out[0] : -1, .events = POLLIN},
+                    {.fd = err_open ? err[0] : -1, .events = POLLIN}};
+    if (::poll(fds, 2, 1'000) <= 0) continue;
+    char buffer[4096];
+    if (fds[0].revents != 0) {
+      const ssize_t n = ::read(out[0], buffer, sizeof(buffer));
+      if (n > 0) result.out.append(buffer, static_cast<std::size_t>(n));
+      out_open = n > 0;
+    }
+    if (fds[1].revents != 0) {
+      const ssize_t n = ::read(err[0], buffer, sizeof(buffer));
+      if (n > 0) result.err.append(buffer, static_cast<std::size_t>(n));
+      err_open = n > 0;
+    }
+  }
+  ::close(out[0]);
+  ::close(err[0]);
+  if (out_open || err_open) ::kill(pid, SIGKILL);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return result;
+}
+
+bool Eventually(const std::function<bool()>& condition, int seconds) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    Pause();
+  }
+  return true;
+}
+
+std::map<std::string, std::string> ReadTree(const fs::path& dir) {
+  std::map<std::string, std::string> files;
+  std::error_code error;
+  for (auto it = fs::recursive_directory_iterator(dir, error);
+       it != fs::recursive_directory_iterator(); it.increment(error)) {
+    if (it->is_regular_file(error)) files[it->path().string()] = ReadFile(it->path());
+  }
+  return files;
+}
+
+std::vector<std::string> FindMarker(const std::map<std::string, std::string>& files,
+                                    const std::string& marker) {
+  const std::string lower = ToHex(marker);
+  std::string upper = lower;
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::vector<std::string> found;
+  for (const auto& [path, bytes] : files) {
+    for (const std::string& form : {marker, lower, upper}) {
+      if (bytes.find(form) != std::string::npos) found.push_back(path);
+    }
+  }
+  return found;
+}
+
+ServiceProcess::ServiceProcess(TimePoint start_at) {
+  std::string name = (fs::temp_directory_path() / "mayfly-e2e-XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "no temporary directory";
+  dir_ = name;
+  const fs::path clock_file = dir_ / "clock";
+  if (auto made = service::DemoClock::Create(clock_file, start_at, 1.0); !made) {
+    ADD_FAILURE() << made.error().message;
+  }
+  clock_ = service::DemoClock::Open(clock_file).value();
+  platform_ = connectors::BlueskySimulator::Start(*clock_).value();
+  platform_->AddActor(kOffice, "office-password", {{kOfficeAppPassword, true}});
+  const RunResult made = RunProgram(
+      {ProgramDir() + "/mayfly", "init", "--dir", dir_.string(), "--insecure-loopback", "--listen",
+       "127.0.0.1:0", "unix:" + (dir_ / "run" / "api.sock").string()});
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  std::ofstream more(config_file(), std::ios::app);
+  more << "\n[polling]\ninterval = \"1s\"\n";
+}
+
+ServiceProcess::~ServiceProcess() {
+  if (supervisor_ > 0) {
+    Stop();
+  }
+  if (::testing::Test::HasFailure()) {
+    std::cerr << "--- log of the service ---\n" << Log() << "--- end of log ---\n";
+  }
+  std::error_code ignored;
+  fs::remove_all(dir_, ignored);
+}
+
+void ServiceProcess::StartWithoutWaiting() {
+  const std::string program = ProgramDir() + "/mayfly-demo";
+  const std::string config = config_file().string();
+  const std::string clock = (dir_ / "clock").string();
+  const std::string log = log_file().string();
+  const pid_t parent = ::getpid();
+  supervisor_ = ::fork();
+  if (supervisor_ == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(1);
+    const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    ::dup2(fd, STDOUT_FILENO);
+    ::dup2(fd, STDERR_FILENO);
+    ::execl(program.c_str(), program.c_str(), "serve", "--config", config.c_str(), "--clock-file",
+            clock.c_str(), nullptr);
+    ::_exit(127);
+  }
+}
+
+bool ServiceProcess::AwaitAnswer(int seconds) {
+  return Eventually(
+      [&] {
+        auto answer = service::CallUnixSocket(dir_ / "run" / "api.sock", "GET", "/healthz", {}, "");
+        return answer && answer->status != 0;
+      },
+      seconds);
+}
+
+void ServiceProcess::Start() {
+  StartWithoutWaiting();
+  ASSERT_TRUE(AwaitAnswer()) << "the service did not start";
+}
+
+int ServiceProcess::Stop() {
+  ::kill(supervisor_, SIGTERM);
+  int status = 0;
+  const bool ended =
+      Eventually([&] { return ::waitpid(supervisor_, &status, WNOHANG) == supervisor_; }, 30);
+  if (!ended) {
+    ADD_FAILURE() << "the supervisor did not end after SIGTERM";
+    ::kill(supervisor_, SIGKILL);
+    ::waitpid(supervisor_, &status, 0);
+  }
+  supervisor_ = -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void ServiceProcess::KillSupervisor() {
+  // Its children notice by themselves; they are awaited so that the next start finds the store free.
+  const std::vector<pid_t> children = ChildrenOf(supervisor_);
+  ::kill(supervisor_, SIGKILL);
+  ::waitpid(supervisor_, nullptr, 0);
+  supervisor_ = -1;
+  for (const pid_t child : children) {
+    EXPECT_TRUE(Eventually([&] { return ::kill(child, 0) != 0; }))
+        << "a process outlived its supervisor";
+  }
+}
+
+std::optional<pid_t> ServiceProcess::CorePid() const {
+  for (const pid_t child : ChildrenOf(supervisor_)) {
+    if (CommandLineOf(child).find("mayfly-demo") != std::string::npos) return child;
+  }
+  return std::nullopt;
+}
+
+std::optional<pid_t> ServiceProcess::WorkerPid() const {
+  for (const pid_t child : ChildrenOf(supervisor_)) {
+    if (CommandLineOf(child).find("mayfly-worker") != std::string::npos) return child;
+  }
+  return std::nullopt;
+}
+
+bool ServiceProcess::KillCore() {
+  const auto pid = CorePid();
+  return pid && ::kill(*pid, SIGKILL) == 0;
+}
+
+bool ServiceProcess::KillWorker() {
+  const auto pid = WorkerPid();
+  return pid && ::kill(*pid, SIGKILL) == 0;
+}
+
+void ServiceProcess::MakeTokens() {
+  for (const char* role : {"comms", "privacy", "administrator", "auditor", "operator"}) {
+    const RunResult made =
+        RunProgram({ProgramDir() + "/mayfly-demo", "token", "create", "--config",
+                    config_file().string(), "--clock-file", (dir_ / "clock").string(), "--role",
+                    role, "--label", "test", "--days", "90"});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    tokens_[role] = made.out.substr(0, made.out.find('\n'));
+  }
+}
+
+Answer ServiceProcess::Ask(const std::string& role, const std::string& method,
+                           const std::string& target, const std::string& body,
+                           std::map<std::string, std::string> headers) {
+  if (!role.empty()) headers["Authorization"] = "Bearer " + tokens_[role];
+  auto response =
+      service::CallUnixSocket(dir_ / "run" / "api.sock", method, target, headers, body);
+  if (!response) return {};
+  Answer answer{.status = response->status, .body = response->body};
+  if (auto parsed = json::Parse(answer.body, {.bytes_max = 64u << 20})) answer.json = *parsed;
+  return answer;
+}
+
+std::string ServiceProcess::ConnectAccount() {
+  std::string body;
+  {
+    json::Writer writer(&body);
+    writer.StartObject().Field("platform", "bluesky").Field("label", "Office").Key("options");
+    writer.StartObject().Field("service", platform_->origin()).Field("identifier", kOffice);
+    writer.EndObject().Key("credential").StartObject().Field("password", kOfficeAppPassword);
+    writer.EndObject().EndObject();
+  }
+  const Answer answer = Ask("administrator", "POST", "/v1/accounts", body);
+  EXPECT_EQ(answer.status, 201) << answer.body;
+  return answer.Text("id");
+}
+
+std::map<std::string, std::string> ServiceProcess::ReadAll() {
+  std::map<std::string, std::string> messages;
+  std::string inbox_cursor;
+  for (int page = 0; page < 100; ++page) {
+    const Answer inbox = Ask("comms", "GET",
+                             "/v1/conversations?limit=200" +
+                                 (inbox_cursor.empty() ? "" : "&cursor=" + inbox_cursor));
+    if (inbox.status != 200) return messages;
+    for (const json::Value& conversation : inbox.Items()) {
+      const std::string id = conversation.String("id").value_or("");
+      std::string cursor;
+      for (int thread_page = 0; thread_page < 100; ++thread_page) {
+        const Answer thread = Ask("comms", "GET",
+                                  "/v1/conversations/" + id + "/messages?limit=200" +
+                                      (cursor.empty() ? "" : "&cursor=" + cursor));
+        if (thread.status != 200) break;
+        for (const json::Value& message : thread.Items()) {
+          messages[message.String("id").value_or("")] = message.String("text").value_or("");
+        }
+        cursor = thread.Text("next_cursor");
+        if (cursor.empty()) break;
+      }
+    }
+    inbox_cursor = inbox.Text("next_cursor");
+    if (inbox_cursor.empty()) break;
+  }
+  return messages;
+}
+
+std::string ServiceProcess::Log() const { return ReadFile(log_file()); }
+
+}  // namespace mayfly::testing

@@ -1,0 +1,95 @@
+// The real programs under test: supervisor, core and worker as `mayfly-demo serve` starts them, a simulated
+// platform in this process, and one clock for all of them that the test moves.
+#ifndef MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
+#define MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "connectors/bluesky/simulator.h"
+#include "service/demo/demo_clock.h"
+#include "store/model/json.h"
+
+namespace mayfly::testing {
+
+inline constexpr const char* kOffice = "stats-office.test";
+inline constexpr const char* kOfficeAppPassword = "office-app-pass-word";
+
+struct Answer {
+  int status = 0;
+  std::string body;
+  json::Value json;  // null when the body is not JSON
+  std::string Text(std::string_view key) const { return json.String(key).value_or(""); }
+  const json::Array& Items() const;  // of a list answer; empty when there are none
+};
+
+struct RunResult {
+  int exit_code = -1;
+  std::string out, err;
+};
+// Runs a program to its end, at most a minute.
+RunResult RunProgram(const std::vector<std::string>& command);
+
+// Polls `condition` until it holds, for at most `seconds` of real time (not the test's clock).
+bool Eventually(const std::function<bool()>& condition, int seconds = 30);
+
+std::string ProgramDir();  // where mayfly, mayfly-worker and mayfly-demo lie
+
+// All bytes of all regular files below `dir`, by path.
+std::map<std::string, std::string> ReadTree(const std::filesystem::path& dir);
+// Places where `marker` stands in them, raw or as hex in either case.
+std::vector<std::string> FindMarker(const std::map<std::string, std::string>& files,
+                                    const std::string& marker);
+
+class ServiceProcess {
+ public:
+  // Makes directories, configuration, keys, clock and platform with the office's account on it. Nothing
+  // runs yet.
+  explicit ServiceProcess(TimePoint start_at);
+  ~ServiceProcess();  // ends everything that it started
+
+  void Start();                      // and waits until the port opens
+  void StartWithoutWaiting();
+  bool AwaitAnswer(int seconds = 30);  // healthz answers
+  int Stop();                        // SIGTERM; the supervisor's exit code
+  void KillSupervisor();             // SIGKILL
+  bool KillCore();                   // SIGKILL; false when there is none at the moment
+  bool KillWorker();
+  std::optional<pid_t> CorePid() const;
+  std::optional<pid_t> WorkerPid() const;
+  pid_t supervisor() const { return supervisor_; }
+
+  // Tokens for every role, by `token create` or the running service. Call after Start.
+  void MakeTokens();
+  Answer Ask(const std::string& role, const std::string& method, const std::string& target,
+             const std::string& body = "", std::map<std::string, std::string> headers = {});
+  std::string ConnectAccount();  // the account id
+  // Everything in the inbox: message ids and their texts, through list and thread pages.
+  std::map<std::string, std::string> ReadAll();
+
+  service::DemoClock& clock() { return *clock_; }
+  connectors::BlueskySimulator& platform() { return *platform_; }
+  const std::filesystem::path& dir() const { return dir_; }
+  std::filesystem::path data_dir() const { return dir_ / "data"; }
+  std::filesystem::path config_file() const { return dir_ / "mayfly.toml"; }
+  std::filesystem::path log_file() const { return dir_ / "service.log"; }
+  std::string Log() const;
+
+ private:
+  std::filesystem::path dir_;
+  std::unique_ptr<service::DemoClock> clock_;
+  std::unique_ptr<connectors::BlueskySimulator> platform_;
+  std::map<std::string, std::string> tokens_;
+  pid_t supervisor_ = -1;
+};
+
+}  // namespace mayfly::testing
+
+#endif  // MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
