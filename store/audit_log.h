@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "store/engine/engine.h"
@@ -59,6 +60,9 @@ class AuditLog {
   Status ExpireMonths(TimePoint now);
 
  private:
+  Result<Look> RecordLook(const Actor& actor, const char* action, std::string object,
+                          TimePoint now);
+
   Core& core_;
 };
 

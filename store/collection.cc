@@ -1,1 +1,149 @@
-// Being written.
+#include "store/collection.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "store/core.h"
+#include "store/thread_writer.h"
+
+namespace mayfly::store {
+namespace {
+
+using Descriptions = std::map<PlatformId, const CollectedConversation*>;
+
+// The conversation of a message, made if it is new, with what the page says about it.
+Result<ThreadWriter::Thread*> ThreadOf(ThreadWriter& writer, const Descriptions& descriptions,
+                                       const PlatformId& conversation) {
+  MAYFLY_ASSIGN_OR_RETURN(ThreadWriter::Thread * thread, writer.Find(conversation));
+  if (thread != nullptr) return thread;
+  ThreadWriter::Thread& created = writer.Create(conversation);
+  const auto described = descriptions.find(conversation);
+  if (described != descriptions.end()) {
+    const CollectedConversation& words = *described->second;
+    writer.Describe(created, words.participants, words.group, words.standing);
+  }
+  return &created;
+}
+
+codec::MessageRecord RecordOf(const CollectedMessage& message, bool backfilled) {
+  codec::MessageRecord record;
+  record.platform_id = message.id;
+  record.sender = message.sender;
+  record.unreadable = message.unreadable;
+  record.has_unsupported_content = message.has_unsupported_content;
+  record.backfilled = backfilled;
+  // A stub is id and time only, whatever the connector sent along.
+  if (message.unreadable == UnreadableReason::kNone) record.text = message.text;
+  return record;
+}
+
+}  // namespace
+
+Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint now) {
+  Transaction transaction(core_, now);
+  MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+  MAYFLY_ASSIGN_OR_RETURN(const Account account, core_.GetAccount(page.account));
+  if (account.state == AccountState::kRetired) {
+    return Fail(ErrorCode::kNotFound, "This account is retired; nothing is collected for it.");
+  }
+
+  Descriptions descriptions;
+  for (const CollectedConversation& conversation : page.conversations) {
+    descriptions.insert_or_assign(conversation.id, &conversation);
+  }
+  std::set<PlatformId> withdrawn_here;
+  for (const CollectedWithdrawal& withdrawal : page.withdrawals) {
+    withdrawn_here.insert(withdrawal.id);
+  }
+
+  ThreadWriter writer(transaction, account);
+  CollectOutcome outcome;
+  // First what is known of conversations that are stored already: a message may need it.
+  for (const auto& [id, description] : descriptions) {
+    MAYFLY_ASSIGN_OR_RETURN(ThreadWriter::Thread * thread, writer.Find(id));
+    if (thread == nullptr) continue;  // made when its first message is stored
+    writer.Describe(*thread, description->participants, description->group, description->standing);
+  }
+  for (const CollectedMessage& message : page.messages) {
+    MAYFLY_ASSIGN_OR_RETURN(const ThreadWriter::Placement placement,
+                            writer.Place(message.id, message.sent_at));
+    if (placement.verdict == ThreadWriter::Verdict::kDuplicate) {
+      ++outcome.duplicates;
+      continue;
+    }
+    if (placement.verdict == ThreadWriter::Verdict::kPastHorizon) {
+      ++outcome.past_horizon;
+      continue;
+    }
+    if (withdrawn_here.contains(message.id)) {
+      MAYFLY_ASSIGN_OR_RETURN(const ThreadWriter::Thread* thread,
+                              writer.Find(message.conversation));
+      MAYFLY_RETURN_IF_ERROR(
+          writer.AddTombstone(thread, placement, message.direction, message.sender));
+      ++outcome.withdrawn;
+      continue;
+    }
+    MAYFLY_ASSIGN_OR_RETURN(ThreadWriter::Thread* const thread,
+                            ThreadOf(writer, descriptions, message.conversation));
+    auto added =
+        writer.Add(*thread, placement, message.direction, RecordOf(message, page.backfilled));
+    if (!added) return Fail(std::move(added).error());
+    ++outcome.stored;
+    if (placement.future) ++outcome.future;
+    if (message.unreadable != UnreadableReason::kNone) ++outcome.unreadable;
+  }
+  for (const CollectedWithdrawal& withdrawal : page.withdrawals) {
+    MAYFLY_ASSIGN_OR_RETURN(const bool withdrawn, writer.Withdraw(withdrawal.id));
+    if (withdrawn) ++outcome.withdrawn;
+  }
+  MAYFLY_RETURN_IF_ERROR(writer.Flush());
+
+  if (outcome.stored + outcome.withdrawn > 0) {
+    transaction.NoteRuleUsed(account, std::chrono::floor<std::chrono::days>(now));
+  }
+  std::string key = schema::Key(schema::kCursor, page.account.value);
+  std::string cursor = core_.SealSys(schema::kCursor, key, page.account, schema::kPurposeCursor,
+                                     codec::EncodeCursor(page.cursor));
+  transaction.batch().Put(Family::Sys(), std::move(key), std::move(cursor));
+  transaction.PutCoverage(page.account, page.coverage);
+  MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+  return outcome;
+}
+
+Result<std::string> Collection::Cursor(AccountId account) const {
+  auto known = core_.GetAccount(account);
+  if (!known) return Fail(std::move(known).error());
+  MAYFLY_ASSIGN_OR_RETURN(const auto row,
+                          core_.ReadSys(schema::kCursor, account, schema::kPurposeCursor));
+  if (!row) return std::string();
+  return core_.Checked(codec::DecodeCursor(*row));
+}
+
+Result<mayfly::Coverage> Collection::Coverage(AccountId account) const {
+  auto known = core_.GetAccount(account);
+  if (!known) return Fail(std::move(known).error());
+  MAYFLY_ASSIGN_OR_RETURN(const auto row,
+                          core_.ReadSys(schema::kCoverage, account, schema::kPurposeCoverage));
+  if (!row) return mayfly::Coverage();
+  return core_.Checked(codec::DecodeCoverage(*row));
+}
+
+Status Collection::SetCoverage(AccountId account, const mayfly::Coverage& coverage) {
+  Transaction transaction(core_, TimePoint());
+  MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+  auto known = core_.GetAccount(account);
+  if (!known) return Fail(std::move(known).error());
+  transaction.PutCoverage(account, coverage);
+  return transaction.Commit();
+}
+
+Result<TimePoint> Collection::Horizon(AccountId account, TimePoint now) const {
+  MAYFLY_ASSIGN_OR_RETURN(const Account known, core_.GetAccount(account));
+  TimePoint horizon = HorizonAt(now, core_.RuleOf(known));
+  if (known.forgotten_until) horizon = std::max(horizon, *known.forgotten_until);
+  return horizon;
+}
+
+}  // namespace mayfly::store

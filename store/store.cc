@@ -1,1 +1,85 @@
-// Being written.
+#include "store/store.h"
+
+#include <algorithm>
+
+#include "store/core.h"
+
+namespace mayfly::store {
+
+struct Store::Impl {
+  Impl(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault,
+       const StoreOptions& options)
+      : core(std::move(engine), std::move(vault), options) {}
+
+  Core core;
+  Accounts accounts{core};
+  Tokens tokens{core};
+  Collection collection{core};
+  Conversations conversations{core};
+  OutboxQueue outbox{core};
+  AuditLog audit{core};
+  Purge purge{core};
+};
+
+Result<std::unique_ptr<Store>> Store::Open(std::unique_ptr<Engine> engine,
+                                           std::unique_ptr<KeyVault> vault,
+                                           const StoreOptions& options) {
+  auto impl = std::make_unique<Impl>(std::move(engine), std::move(vault), options);
+  MAYFLY_RETURN_IF_ERROR(impl->core.Open());
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Store::~Store() = default;
+
+Accounts& Store::accounts() { return impl_->accounts; }
+Tokens& Store::tokens() { return impl_->tokens; }
+Collection& Store::collection() { return impl_->collection; }
+Conversations& Store::conversations() { return impl_->conversations; }
+OutboxQueue& Store::outbox() { return impl_->outbox; }
+AuditLog& Store::audit() { return impl_->audit; }
+Purge& Store::purge() { return impl_->purge; }
+
+Result<TimePoint> Store::ClockFloor() const {
+  const Core& core = impl_->core;
+  MAYFLY_ASSIGN_OR_RETURN(const auto row,
+                          core.engine().Get(Family::Sys(), schema::Key(schema::kClockFloor)));
+  if (!row) return TimePoint();
+  return core.Checked(codec::DecodeTime(*row));
+}
+
+Status Store::RaiseClockFloor(TimePoint now) {
+  Transaction transaction(impl_->core, now);
+  MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+  MAYFLY_ASSIGN_OR_RETURN(const TimePoint floor, ClockFloor());
+  if (now <= floor) return {};
+  transaction.batch().Put(Family::Sys(), schema::Key(schema::kClockFloor), codec::EncodeTime(now));
+  return transaction.Commit();
+}
+
+Status Store::FlushBeforeExpiry() { return impl_->core.engine().FlushAll(); }
+
+std::string Store::PageCursorKey() const {
+  const Pair key = impl_->core.vault().PurposeKey(schema::kPurposePageCursor);
+  return {reinterpret_cast<const char*>(key.data()), key.size()};
+}
+
+std::uint64_t Store::damaged_records() const { return impl_->core.damaged(); }
+
+Status Store::Health() const { return impl_->core.engine().Health(); }
+
+Status Store::Checkpoint(const std::filesystem::path& dir) const {
+  return impl_->core.engine().Checkpoint(dir);
+}
+
+Store::ExpiryView Store::View(TimePoint now) const {
+  ExpiryView view;
+  const std::vector<ExpiryDay> visible = impl_->core.VisibleDays(now);
+  if (!visible.empty()) view.oldest_living = visible.back();
+  for (const ExpiryDay day : impl_->core.vault().Dates()) {
+    if (!IsVisible(StartOf(day), now)) view.due_not_destroyed.push_back(day);
+  }
+  return view;
+}
+
+}  // namespace mayfly::store

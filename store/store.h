@@ -7,8 +7,11 @@
 #ifndef MAYFLY_STORE_STORE_H_
 #define MAYFLY_STORE_STORE_H_
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "store/accounts.h"
 #include "store/audit_log.h"
@@ -30,7 +33,7 @@ struct StoreOptions {
 class Store {
  public:
   // Takes over engine and vault. Drops day families whose keys are gone and opens nothing else; the
-  // caller then runs purge().CatchUp(now) before it lets anybody in.
+  // caller then runs purge().RunOnce(now) before it lets anybody in.
   static Result<std::unique_ptr<Store>> Open(std::unique_ptr<Engine> engine,
                                              std::unique_ptr<KeyVault> vault,
                                              const StoreOptions& options);
@@ -48,6 +51,14 @@ class Store {
   Result<TimePoint> ClockFloor() const;
   Status RaiseClockFloor(TimePoint now);  // ignores a lower value
 
+  // Writes buffered records into tables, so that dropping a date a minute later writes almost nothing.
+  Status FlushBeforeExpiry();
+
+  // Signs page positions handed to clients: the vault's purpose key "mf-page-1", 32 bytes.
+  std::string PageCursorKey() const;
+
+  // Records that did not open since start: lists leave them out, single reads answer kCorrupt.
+  std::uint64_t damaged_records() const;
   Status Health() const;
   Status Checkpoint(const std::filesystem::path& dir) const;
   // Oldest living date, and dates whose expiry passed but whose keys still exist (P2's alarm).

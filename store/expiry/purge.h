@@ -5,9 +5,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "store/model/ids.h"
 #include "store/model/result.h"
 #include "store/model/time.h"
 
@@ -35,6 +39,13 @@ struct PurgeReceipt {
   std::uint64_t replies_expired = 0;  // unsent replies that ended as failed: expired
 };
 
+// What of a date outlives it, counted before its keys go.
+struct DateEnd {
+  std::uint64_t messages = 0;
+  std::vector<std::pair<AccountId, TimePoint>> greatest_born;
+  std::vector<ReplyId> unsent;
+};
+
 class Purge {
  public:
   explicit Purge(Core& core) : core_(core) {}
@@ -48,7 +59,9 @@ class Purge {
   // What would be purged at `now`; changes nothing. The same query as RunOnce.
   Result<std::vector<Preview>> DryRun(TimePoint now) const;
   // Ends every due date. A date that fails (kIo: its keys are not destroyed) does not keep the others
-  // from ending; the first error is returned once all were tried.
+  // from ending; the first error is returned once all were tried. Finishes what a crash left half
+  // done, and removes receipts, audit months and fingerprints that have served their time. Called at
+  // start before anybody is let in. One caller at a time; others wait.
   Result<std::vector<PurgeReceipt>> RunOnce(TimePoint now);
   // Oldest first; those with day > after, at most `limit`.
   Result<std::vector<PurgeReceipt>> Receipts(std::optional<ExpiryDay> after, std::size_t limit) const;
@@ -56,8 +69,16 @@ class Purge {
   void set_fail_point(std::function<void(PurgeStep, ExpiryDay)> hook) { hook_ = std::move(hook); }
 
  private:
+  Result<PurgeReceipt> EndDate(ExpiryDay day, TimePoint now);
+  Status Hide(ExpiryDay day, TimePoint now);
+  Result<PurgeReceipt> WriteReceipt(PurgeReceipt receipt);
+  Status ForgetOld(TimePoint now);
+
   Core& core_;
   std::function<void(PurgeStep, ExpiryDay)> hook_;
+  std::mutex running_;
+  // Ends whose journal could not be written when they began; their receipt takes it along.
+  std::map<ExpiryDay, DateEnd> unwritten_;
 };
 
 }  // namespace mayfly::store

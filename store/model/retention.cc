@@ -5,6 +5,7 @@
 #include <exception>
 
 #include <date/tz.h>
+#include <fmt/format.h>
 
 namespace mayfly {
 
@@ -104,8 +105,8 @@ Result<RetentionPeriod> RetentionPeriod::Parse(std::string_view text) {
 }
 
 std::string RetentionPeriod::ToString() const {
-  if (months_ != 0) return "P" + std::to_string(months_) + "M";
-  return "P" + std::to_string(days_) + "D";
+  if (months_ != 0) return fmt::format("P{}M", months_);
+  return fmt::format("P{}D", days_);
 }
 
 Result<Zone> Zone::Load(const std::string& name) {

@@ -1,1 +1,986 @@
-// Being written.
+#include "store/engine/rocksdb/rocksdb_engine.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstdarg>
+#include <cstdint>
+#include <fcntl.h>
+#include <functional>
+#include <map>
+#include <system_error>
+#include <thread>
+#include <unistd.h>
+#include <unordered_map>
+#include <utility>
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/iterator.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/metadata.h>
+#include <rocksdb/options.h>
+#include <rocksdb/snapshot.h>
+#include <rocksdb/status.h>
+#include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
+#include <rocksdb/write_batch.h>
+
+#include "store/engine/key_range.h"
+#include "store/model/mutex.h"
+
+namespace mayfly::store {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kTotalLogBytesMax = 64u << 20;
+constexpr int kOpenFilesMax = 512;  // stays below the usual limit of 1,024 descriptors
+constexpr std::chrono::seconds kResumeInterval(1);
+// How long a drop and a release wait for files that RocksDB is still letting go of.
+constexpr int kUnlinkAttempts = 200;
+constexpr int kNudgeAttempt = 4;
+constexpr std::chrono::milliseconds kUnlinkPause(25);
+// On a full disk a drop still has to write a new manifest and options file, and RocksDB the live
+// rows in memory, before it lets go of anything. A file of ours keeps the room for both.
+constexpr const char* kReserveName = "reserve";
+constexpr std::size_t kReserveForDrop = 4u << 20;
+// Commits end while there is still room for what they began: RocksDB cannot go on with a log that
+// it failed to write, whatever Resume says (its issue 11643).
+constexpr std::size_t kRoomForLogs = 8u << 20;
+
+constexpr const char* kLogFailed = "the log could not be written, open the store anew";
+
+// --- errors
+
+Error FromRocks(const rocksdb::Status& status, const std::string& doing) {
+  ErrorCode code = ErrorCode::kIo;
+  if (status.IsCorruption()) code = ErrorCode::kCorrupt;
+  if (status.IsColumnFamilyDropped()) code = ErrorCode::kExpired;
+  if (status.IsShutdownInProgress()) code = ErrorCode::kUnavailable;
+  if (status.IsInvalidArgument() || status.IsNotSupported()) code = ErrorCode::kInternal;
+  // RocksDB names files and system errors here, and withholds keys (allow_data_in_errors is off).
+  return Error{
+      .code = code,
+      .message = doing + ": " + (status.IsNoSpace() ? "disk full: " : "") + status.ToString()};
+}
+
+tl::unexpected<Error> Absent(Family family) {
+  return Fail(ErrorCode::kExpired, "there is no family " + family.Name());
+}
+tl::unexpected<Error> Closed(Family family) {
+  return Fail(ErrorCode::kExpired, "family " + family.Name() + " is closed");
+}
+tl::unexpected<Error> SysStays() {
+  return Fail(ErrorCode::kInvalidArgument, "family sys can be neither closed nor dropped");
+}
+
+// --- what RocksDB calls back
+
+// Without a logger of ours RocksDB writes a LOG file, which holds key bounds as hex.
+class NoLog final : public rocksdb::Logger {
+ public:
+  NoLog() : Logger(rocksdb::InfoLogLevel::FATAL_LEVEL) {}
+  using Logger::Logv;
+  void Logv(const char*, va_list) override {}
+  void LogHeader(const char*, va_list) override {}
+};
+
+// Remembers a background error until the engine has resumed.
+class Watch final : public rocksdb::EventListener {
+ public:
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
+    MutexLock lock(mutex_);
+    ++errors_;
+    if (reason == rocksdb::BackgroundErrorReason::kWriteCallback ||
+        reason == rocksdb::BackgroundErrorReason::kMemTable) {
+      log_failed_ = true;
+    }
+    // As RocksDB does: a failed compaction does not hide that writes are stopped.
+    if (error_.ok() || error->severity() > error_.severity()) error_ = *error;
+  }
+  // We resume ourselves, in the moment when a drop or a commit has use for it. RocksDB would look
+  // for free space every few seconds on a thread of its own, and refuse us meanwhile.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+  rocksdb::Status error() const {
+    MutexLock lock(mutex_);
+    return error_;
+  }
+  // The log could not be written. Only opening anew helps.
+  bool log_failed() const {
+    MutexLock lock(mutex_);
+    return log_failed_;
+  }
+  int errors() const {
+    MutexLock lock(mutex_);
+    return errors_;
+  }
+  // Unless there was another error since `errors` were counted.
+  void ClearIf(int errors) {
+    MutexLock lock(mutex_);
+    if (errors_ == errors) error_ = rocksdb::Status::OK();
+  }
+
+ private:
+  mutable Mutex mutex_;
+  int errors_ MAYFLY_GUARDED_BY(mutex_) = 0;
+  bool log_failed_ MAYFLY_GUARDED_BY(mutex_) = false;
+  rocksdb::Status error_ MAYFLY_GUARDED_BY(mutex_);
+};
+
+// --- options
+
+rocksdb::DBOptions DbOptions(const RocksDbOptions& options, std::shared_ptr<Watch> watch) {
+  rocksdb::DBOptions db;
+  db.create_if_missing = options.create_if_missing;
+  db.create_missing_column_families = true;  // `sys`, in a new store
+  db.paranoid_checks = true;
+  db.db_write_buffer_size = options.write_buffer_bytes;
+  db.max_open_files = kOpenFilesMax;
+  db.max_background_jobs = 2;
+  // What has been written must be able to go: no archive, no reuse, logs bounded, and a manifest
+  // that starts afresh with every change, since it holds the first and last key of every table.
+  db.WAL_ttl_seconds = 0;
+  db.WAL_size_limit_MB = 0;
+  db.recycle_log_file_num = 0;
+  db.max_total_wal_size = kTotalLogBytesMax;
+  db.max_manifest_file_size = 1;
+  db.manifest_preallocation_size = 64u << 10;
+  db.allow_fallocate = false;  // a store close to a full disk reserves nothing
+  // A drop has to have unlinked its files when it returns, so they are not left to a later moment.
+  db.avoid_unnecessary_blocking_io = false;
+  db.info_log = std::make_shared<NoLog>();
+  db.info_log_level = rocksdb::InfoLogLevel::FATAL_LEVEL;
+  db.keep_log_file_num = 2;
+  db.stats_dump_period_sec = 0;
+  db.stats_persist_period_sec = 0;
+  db.allow_mmap_reads = false;
+  db.allow_mmap_writes = false;
+  db.listeners.push_back(std::move(watch));
+  return db;
+}
+
+rocksdb::ColumnFamilyOptions FamilyOptions(const RocksDbOptions& options) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+  table.cache_index_and_filter_blocks = true;  // inside the one bound
+  table.filter_policy.reset(
+      rocksdb::NewBloomFilterPolicy(10, false));  // dedup asks for absent keys
+  table.format_version = 5;                       // the same files with RocksDB 7 and 9
+
+  rocksdb::ColumnFamilyOptions family;
+  family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  family.compression = rocksdb::kNoCompression;  // sealed records do not compress
+  family.bottommost_compression = rocksdb::kNoCompression;
+  family.write_buffer_size = options.write_buffer_bytes;
+  family.arena_block_size = 64u << 10;  // by default 1 MiB for each of about 93 families
+  family.level_compaction_dynamic_level_bytes = true;
+  return family;
+}
+
+// --- handles
+
+struct HandleDeleter {
+  rocksdb::DB* db = nullptr;
+  void operator()(rocksdb::ColumnFamilyHandle* handle) const {
+    db->DestroyColumnFamilyHandle(handle).PermitUncheckedError();  // fails for null only
+  }
+};
+using Handle = std::unique_ptr<rocksdb::ColumnFamilyHandle, HandleDeleter>;
+
+struct FamilyState {
+  Handle handle;
+  bool closed = false;    // refuses commits
+  bool dropping = false;  // refuses reads too
+  int readers = 0;
+  int writers = 0;
+};
+
+// --- commits side by side
+
+// Admits commits together, so that RocksDB writes them as one group, unless one has a condition on
+// a key that the other changes. Keys count by hash: a collision only costs a wait.
+class KeyGate {
+ public:
+  class Hold {
+   public:
+    Hold(KeyGate& gate, const Batch& batch) : gate_(gate) {
+      changed_.reserve(batch.changes.size());
+      for (const Change& change : batch.changes) {
+        changed_.push_back(HashOf(change.family, change.key));
+      }
+      for (const Condition& condition : batch.conditions) {
+        asked_.push_back(HashOf(condition.family, condition.key));
+      }
+      gate_.Enter(*this);
+    }
+    ~Hold() { gate_.Leave(*this); }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    friend class KeyGate;
+    KeyGate& gate_;
+    std::vector<std::uint64_t> changed_, asked_;
+  };
+
+ private:
+  struct Uses {
+    std::uint32_t changing = 0;
+    std::uint32_t asking = 0;
+  };
+
+  static std::uint64_t HashOf(Family family, std::string_view key) {
+    const std::uint64_t place =
+        (std::uint64_t{family.number} << 2) | static_cast<std::uint64_t>(family.kind);
+    return std::hash<std::string_view>()(key) ^ (place * 0x9e3779b97f4a7c15u);
+  }
+
+  bool Conflicts(const Hold& hold) const MAYFLY_REQUIRES(mutex_) {
+    const auto used = [this](std::uint64_t hash, std::uint32_t Uses::*use) MAYFLY_REQUIRES(mutex_) {
+      const auto found = uses_.find(hash);
+      return found != uses_.end() && found->second.*use > 0;
+    };
+    for (const std::uint64_t hash : hold.changed_) {
+      if (used(hash, &Uses::asking)) return true;
+    }
+    for (const std::uint64_t hash : hold.asked_) {
+      if (used(hash, &Uses::changing)) return true;
+    }
+    return false;
+  }
+
+  void Enter(const Hold& hold) {
+    MutexLock lock(mutex_);
+    while (Conflicts(hold)) {
+      ++waiting_;
+      left_.wait(mutex_);
+      --waiting_;
+    }
+    for (const std::uint64_t hash : hold.changed_) ++uses_[hash].changing;
+    for (const std::uint64_t hash : hold.asked_) ++uses_[hash].asking;
+  }
+
+  void Leave(const Hold& hold) {
+    MutexLock lock(mutex_);
+    const auto release = [this](std::uint64_t hash, std::uint32_t Uses::*use)
+                             MAYFLY_REQUIRES(mutex_) {
+                               const auto found = uses_.find(hash);
+                               --(found->second.*use);
+                               if (found->second.changing == 0 && found->second.asking == 0)
+                                 uses_.erase(found);
+                             };
+    for (const std::uint64_t hash : hold.changed_) release(hash, &Uses::changing);
+    for (const std::uint64_t hash : hold.asked_) release(hash, &Uses::asking);
+    if (waiting_ > 0) left_.notify_all();
+  }
+
+  Mutex mutex_;
+  std::condition_variable_any left_;
+  int waiting_ MAYFLY_GUARDED_BY(mutex_) = 0;
+  std::unordered_map<std::uint64_t, Uses> uses_ MAYFLY_GUARDED_BY(mutex_);
+};
+
+// --- reading a range
+
+// ReadOptions refer to their bounds, so both live here and stay in place.
+class RangeRead {
+ public:
+  RangeRead(KeyRange range, const rocksdb::Snapshot* snapshot) : range_(std::move(range)) {
+    begin_ = range_.begin;
+    options_.iterate_lower_bound = &begin_;
+    if (range_.end) {
+      end_ = *range_.end;
+      options_.iterate_upper_bound = &end_;
+    }
+    options_.snapshot = snapshot;
+  }
+  RangeRead(const RangeRead&) = delete;
+  RangeRead& operator=(const RangeRead&) = delete;
+  const rocksdb::ReadOptions& options() const { return options_; }
+
+ private:
+  KeyRange range_;
+  rocksdb::Slice begin_, end_;
+  rocksdb::ReadOptions options_;
+};
+
+class Walk {
+ public:
+  Walk(Family family, std::unique_ptr<rocksdb::Iterator> at, bool reverse)
+      : family_(family), at_(std::move(at)), reverse_(reverse) {
+    if (reverse_) {
+      at_->SeekToLast();  // the last one within the bounds
+    } else {
+      at_->SeekToFirst();
+    }
+  }
+  Family family() const { return family_; }
+  bool valid() const { return at_->Valid(); }
+  std::string_view key() const { return at_->key().ToStringView(); }
+  std::string_view value() const { return at_->value().ToStringView(); }
+  void Next() {
+    if (reverse_) {
+      at_->Prev();
+    } else {
+      at_->Next();
+    }
+  }
+  Status status() const {
+    const rocksdb::Status status = at_->status();
+    if (!status.ok()) return Fail(FromRocks(status, "scan of family " + family_.Name()));
+    return {};
+  }
+
+ private:
+  Family family_;
+  std::unique_ptr<rocksdb::Iterator> at_;
+  bool reverse_;
+};
+
+std::uint64_t AvailableIn(const fs::path& dir) {
+  std::error_code error;
+  const fs::space_info space = fs::space(dir, error);
+  return error ? UINT64_MAX : space.available;
+}
+bool GiveUpReserveIn(const fs::path& dir) {
+  std::error_code error;
+  return fs::remove(dir / kReserveName, error);
+}
+
+// Write-ahead logs and manifests.
+Result<std::vector<fs::path>> LogFiles(const fs::path& dir) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator at(dir, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (at->path().extension() == ".log" || name.rfind("MANIFEST-", 0) == 0) {
+      found.push_back(at->path());
+    }
+  }
+  if (error) return Fail(ErrorCode::kIo, "listing of the store: " + error.message());
+  return found;
+}
+
+// --- the engine
+
+class RocksDbEngine final : public Engine {
+ public:
+  RocksDbEngine(fs::path dir, std::unique_ptr<rocksdb::DB> db, rocksdb::ColumnFamilyOptions tuning,
+                std::size_t write_buffer_bytes, std::shared_ptr<Watch> watch, Handle default_handle,
+                std::map<Family, FamilyState> families)
+      : dir_(std::move(dir)),
+        tuning_(std::move(tuning)),
+        reserve_bytes_(write_buffer_bytes + kReserveForDrop),
+        room_bytes_(write_buffer_bytes + kRoomForLogs),
+        watch_(std::move(watch)),
+        db_(std::move(db)),
+        default_handle_(std::move(default_handle)),
+        families_(std::move(families)) {}
+
+  Status Commit(const Batch& batch, Durability durability) override {
+    MAYFLY_RETURN_IF_ERROR(EnsureWritable());
+    MAYFLY_RETURN_IF_ERROR(EnsureRoom());
+    Pins pins(*this, Pins::kWrite);
+    for (const Change& change : batch.changes) MAYFLY_RETURN_IF_ERROR(pins.Add(change.family));
+    for (const Condition& condition : batch.conditions) {
+      MAYFLY_RETURN_IF_ERROR(pins.Add(condition.family));
+    }
+    KeyGate::Hold hold(gate_, batch);
+    for (const Condition& condition : batch.conditions) {
+      MAYFLY_ASSIGN_OR_RETURN(const std::optional<std::string> value,
+                              Read(pins.Find(condition.family), condition.family, condition.key));
+      if (value != condition.value) {
+        return Fail(ErrorCode::kPreconditionFailed, "a condition did not hold");
+      }
+    }
+    if (batch.changes.empty()) return {};
+
+    rocksdb::WriteBatch writes;
+    for (const Change& change : batch.changes) {
+      rocksdb::ColumnFamilyHandle* handle = pins.Find(change.family);
+      const rocksdb::Status added = change.value ? writes.Put(handle, change.key, *change.value)
+                                                 : writes.Delete(handle, change.key);
+      if (!added.ok()) return Fail(FromRocks(added, "commit"));
+    }
+    rocksdb::WriteOptions options;
+    options.sync = durability == Durability::kSynced;
+    const rocksdb::Status written = db_->Write(options, &writes);
+    if (written.ok()) return {};
+    Error error = FromRocks(written, "commit");
+    // The log may hold the batch although its write or sync failed, and then a restart brings it.
+    if (error.code == ErrorCode::kIo || error.code == ErrorCode::kCorrupt) {
+      error.code = ErrorCode::kOutcomeUnknown;
+    }
+    return Fail(std::move(error));
+  }
+
+  Result<std::optional<std::string>> Get(Family family, std::string_view key) const override {
+    Pins pins(*this, Pins::kRead);
+    MAYFLY_RETURN_IF_ERROR(pins.Add(family));
+    return Read(pins.Find(family), family, key);
+  }
+
+  Status Scan(Family family, const ScanOptions& options, const Visitor& visit) const override {
+    Pins pins(*this, Pins::kRead);
+    MAYFLY_RETURN_IF_ERROR(pins.Add(family));
+    KeyRange range = RangeOf(options);
+    if (range.empty() || options.limit == 0) return {};
+    const RangeRead read(std::move(range), nullptr);  // an iterator is a snapshot of its family
+    Walk walk(family, Iterate(read, pins.Find(family)), options.reverse);
+    for (std::size_t left = options.limit; walk.valid(); walk.Next()) {
+      if (!visit(walk.key(), walk.value()) || --left == 0) return {};
+    }
+    return walk.status();
+  }
+
+  Status MergeScan(const std::vector<Family>& families, const ScanOptions& options,
+                   const MergeVisitor& visit) const override {
+    Pins pins(*this, Pins::kRead);
+    for (const Family family : families) {
+      // A family that was dropped since the caller listed it has nothing left to show.
+      const Status pinned = pins.Add(family);
+      if (!pinned && pinned.error().code != ErrorCode::kExpired) return pinned;
+    }
+    KeyRange range = RangeOf(options);
+    if (range.empty() || options.limit == 0) return {};
+    rocksdb::ManagedSnapshot snapshot(db_.get());
+    const RangeRead read(std::move(range), snapshot.snapshot());
+
+    std::vector<Walk> walks;
+    walks.reserve(pins.size());
+    std::vector<std::size_t> heap;  // of those walks that are not at their end
+    for (const Family family : families) {
+      rocksdb::ColumnFamilyHandle* handle = pins.Find(family);
+      if (handle == nullptr) continue;
+      walks.emplace_back(family, Iterate(read, handle), options.reverse);
+      if (walks.back().valid()) {
+        heap.push_back(walks.size() - 1);
+      } else {
+        MAYFLY_RETURN_IF_ERROR(walks.back().status());
+      }
+    }
+    const auto later = [&](std::size_t a, std::size_t b) {
+      const int order = walks[a].key().compare(walks[b].key());
+      if (order == 0) return a > b;
+      return options.reverse ? order < 0 : order > 0;
+    };
+    std::make_heap(heap.begin(), heap.end(), later);
+    for (std::size_t left = options.limit; !heap.empty();) {
+      std::pop_heap(heap.begin(), heap.end(), later);
+      Walk& walk = walks[heap.back()];
+      if (!visit(walk.family(), walk.key(), walk.value()) || --left == 0) return {};
+      walk.Next();
+      if (walk.valid()) {
+        std::push_heap(heap.begin(), heap.end(), later);
+      } else {
+        MAYFLY_RETURN_IF_ERROR(walk.status());
+        heap.pop_back();
+      }
+    }
+    return {};
+  }
+
+  Status OpenFamily(Family family) override {
+    const auto existing = [&]() -> std::optional<Status> {
+      MutexLock lock(mutex_);
+      const auto found = families_.find(family);
+      if (found == families_.end()) return std::nullopt;
+      if (found->second.closed) return Status(Closed(family));
+      return Status();
+    };
+    if (const std::optional<Status> answer = existing()) return *answer;
+    MutexLock files(files_mutex_);
+    if (const std::optional<Status> answer = existing()) return *answer;
+    rocksdb::ColumnFamilyHandle* created = nullptr;
+    const rocksdb::Status status = db_->CreateColumnFamily(tuning_, family.Name(), &created);
+    Handle handle(created, HandleDeleter{db_.get()});
+    if (!status.ok()) return Fail(FromRocks(status, "creation of family " + family.Name()));
+    MutexLock lock(mutex_);
+    families_[family].handle = std::move(handle);
+    return {};
+  }
+
+  std::vector<Family> Families(Family::Kind kind) const override {
+    MutexLock lock(mutex_);
+    std::vector<Family> found;
+    for (const auto& [family, state] : families_) {
+      if (family.kind == kind && !state.dropping) found.push_back(family);
+    }
+    return found;
+  }
+
+  Status CloseFamily(Family family) override {
+    if (family == Family::Sys()) return SysStays();
+    MutexLock lock(mutex_);
+    // Looks anew after each wait: the family may have been dropped meanwhile.
+    for (auto found = families_.find(family); found != families_.end();
+         found = families_.find(family)) {
+      found->second.closed = true;
+      if (found->second.writers == 0) break;
+      changed_.wait(mutex_);
+    }
+    return {};
+  }
+
+  Result<DropReport> DropFamily(Family family) override {
+    if (family == Family::Sys()) return SysStays();
+    const bool ours = StartDrop(family);
+    MutexLock files(files_mutex_);
+    DropReport report;
+    if (ours) {
+      auto dropped = DropColumnFamily(family);
+      EndDrop(family);
+      if (!dropped) return Fail(std::move(dropped).error());
+      report.bytes_dropped = *dropped;
+      logs_hold_dropped_ = true;
+    }
+    {
+      MutexLock lock(resume_mutex_);
+      next_resume_ = {};
+    }
+    // After a write error RocksDB's queues hold on to the family until it has resumed. If it
+    // cannot, its files stay, and the wait below says so.
+    const Status writable = EnsureWritable();
+    // Files of an earlier attempt count as well: success means that they are gone.
+    if (const auto files_left = remnants_.find(family); files_left != remnants_.end()) {
+      MAYFLY_RETURN_IF_ERROR(AwaitGone(files_left->second, "files of a dropped family remain"));
+      remnants_.erase(files_left);
+    }
+    report.log_released = !logs_hold_dropped_;
+    if (writable) RestoreReserve();
+    return report;
+  }
+
+  Status FlushAll() override {
+    MAYFLY_RETURN_IF_ERROR(EnsureWritable());
+    return FlushFamilies(false);
+  }
+
+  Status ReleaseLogs() override {
+    MutexLock files(files_mutex_);
+    MAYFLY_ASSIGN_OR_RETURN(const std::vector<fs::path> old, LogFiles(dir_));
+    return Release(old);
+  }
+
+  // Once, behind the opening, with the logs that were there before it. RocksDB has replayed them
+  // into tables and begun new ones, but keeps an old one in which it found nothing live.
+  void ReleaseOldLogs(const std::vector<fs::path>& old) {
+    MutexLock files(files_mutex_);
+    RestoreReserve();
+    if (UnlinkObsolete() && !AnyExists(old)) return;
+    // A failure (a full disk) is no reason not to open. Drops then report that logs are not
+    // released.
+    logs_hold_dropped_ = !Release(old).has_value();
+  }
+
+  Status Checkpoint(const fs::path& dir) const override {
+    std::error_code error;
+    if (fs::exists(fs::symlink_status(dir, error))) {
+      return Fail(ErrorCode::kInvalidArgument, "the target of a checkpoint must not exist");
+    }
+    MutexLock files(files_mutex_);
+    rocksdb::Checkpoint* made = nullptr;
+    rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made);
+    const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+    if (status.ok()) status = checkpoint->CreateCheckpoint(fs::absolute(dir).string());
+    if (!status.ok()) return Fail(FromRocks(status, "checkpoint"));
+    fs::permissions(dir, fs::perms::owner_all, error);
+    if (error) return Fail(ErrorCode::kIo, "checkpoint: " + error.message());
+    return {};
+  }
+
+  Status Health() const override {
+    const rocksdb::Status error = watch_->error();
+    if (error.ok()) return EnsureRoom();
+    return Fail(FromRocks(error, watch_->log_failed() ? kLogFailed : "engine"));
+  }
+
+ private:
+  using Handles = std::vector<std::pair<Family, rocksdb::ColumnFamilyHandle*>>;
+
+  // Families in use by one call, each once: closing waits for writers, dropping for all.
+  class Pins {
+   public:
+    enum Use { kRead, kWrite };
+    Pins(const RocksDbEngine& engine, Use use) : engine_(engine), use_(use) {}
+    ~Pins() {
+      MutexLock lock(engine_.mutex_);
+      bool awaited = false;
+      for (const auto& [family, handle] : handles_) {
+        FamilyState& state = engine_.families_.at(family);
+        --CountOf(state);
+        awaited |= state.closed;
+      }
+      if (awaited) engine_.changed_.notify_all();
+    }
+    Pins(const Pins&) = delete;
+    Pins& operator=(const Pins&) = delete;
+
+    // kExpired when the family is absent or, for a write, closed.
+    Status Add(Family family) {
+      if (Find(family) != nullptr) return {};
+      MutexLock lock(engine_.mutex_);
+      const auto found = engine_.families_.find(family);
+      if (found == engine_.families_.end() || found->second.dropping) return Absent(family);
+      if (use_ == kWrite && found->second.closed) return Closed(family);
+      Take(family, found->second);
+      return {};
+    }
+    void AddAll(bool even_dropping) {
+      MutexLock lock(engine_.mutex_);
+      for (auto& [family, state] : engine_.families_) {
+        if (even_dropping || !state.dropping) Take(family, state);
+      }
+    }
+    rocksdb::ColumnFamilyHandle* Find(Family family) const {
+      if (last_ < handles_.size() && handles_[last_].first == family) return handles_[last_].second;
+      for (std::size_t i = 0; i < handles_.size(); ++i) {
+        if (handles_[i].first != family) continue;
+        last_ = i;  // rows of one family tend to follow each other
+        return handles_[i].second;
+      }
+      return nullptr;
+    }
+    const Handles& handles() const { return handles_; }
+    std::size_t size() const { return handles_.size(); }
+
+   private:
+    int& CountOf(FamilyState& state) const {
+      return use_ == kWrite ? state.writers : state.readers;
+    }
+    void Take(Family family, FamilyState& state) MAYFLY_REQUIRES(engine_.mutex_) {
+      handles_.emplace_back(family, state.handle.get());
+      ++CountOf(state);
+    }
+
+    const RocksDbEngine& engine_;
+    Use use_;
+    Handles handles_;
+    mutable std::size_t last_ = 0;
+  };
+
+  Result<std::optional<std::string>> Read(rocksdb::ColumnFamilyHandle* handle, Family family,
+                                          std::string_view key) const {
+    rocksdb::PinnableSlice value;
+    const rocksdb::Status status =
+        db_->Get(rocksdb::ReadOptions(), handle, rocksdb::Slice(key.data(), key.size()), &value);
+    if (status.IsNotFound()) return std::optional<std::string>();
+    if (!status.ok()) return Fail(FromRocks(status, "read from family " + family.Name()));
+    return std::optional<std::string>(value.ToString());
+  }
+
+  std::unique_ptr<rocksdb::Iterator> Iterate(const RangeRead& read,
+                                             rocksdb::ColumnFamilyHandle* handle) const {
+    return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator(read.options(), handle));
+  }
+
+  Status Flush(rocksdb::ColumnFamilyHandle* handle, const std::string& doing) {
+    rocksdb::FlushOptions options;
+    options.wait = true;
+    options.allow_write_stall = true;  // rather than wait for compactions first
+    const rocksdb::Status status = db_->Flush(options, handle);
+    if (!status.ok()) return Fail(FromRocks(status, doing));
+    return {};
+  }
+
+  // A family that waits for its drop keeps the log alive too, so a release flushes it as well. That
+  // takes files_mutex_, behind which the drop then waits.
+  Status FlushFamilies(bool even_dropping) {
+    Pins pins(*this, Pins::kRead);
+    pins.AddAll(even_dropping);
+    for (const auto& [family, handle] : pins.handles()) {
+      MAYFLY_RETURN_IF_ERROR(Flush(handle, "flush of family " + family.Name()));
+    }
+    return {};
+  }
+
+  // Moves logs and manifest on until none of the `old` files is left.
+  Status Release(const std::vector<fs::path>& old) MAYFLY_REQUIRES(files_mutex_) {
+    MAYFLY_RETURN_IF_ERROR(EnsureWritable());
+    MAYFLY_RETURN_IF_ERROR(FlushFamilies(true));
+    MAYFLY_RETURN_IF_ERROR(UnlinkObsolete());
+    if (AnyExists(old)) {
+      // Nothing live was in the log, so that no flush moved it on, or a file is just going.
+      MAYFLY_RETURN_IF_ERROR(MoveLogsOn());
+      MAYFLY_RETURN_IF_ERROR(AwaitGone(old, "an old log or manifest remains"));
+    }
+    logs_hold_dropped_ = false;
+    RestoreReserve();
+    return {};
+  }
+
+  // After a background error (a full disk, say) RocksDB stops, as far as the error is severe, until
+  // it is told to resume. Nothing has happened when this fails.
+  Status EnsureWritable() {
+    if (watch_->error().ok()) return {};
+    MutexLock lock(resume_mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    if (!watch_->log_failed() && now >= next_resume_) {
+      next_resume_ = now + kResumeInterval;
+      const int errors = watch_->errors();
+      if (db_->Resume().ok()) watch_->ClearIf(errors);
+    }
+    const rocksdb::Status error = watch_->error();
+    if (error.severity() < rocksdb::Status::Severity::kHardError) return {};
+    return Fail(FromRocks(error, watch_->log_failed() ? kLogFailed : "engine"));
+  }
+
+  Status EnsureRoom() const {
+    if (Available() >= room_bytes_) return {};
+    return Fail(ErrorCode::kIo, "disk full: the store takes no more");
+  }
+
+  // Refuses new use of the family and waits for what is under way. False when there is none.
+  bool StartDrop(Family family) {
+    MutexLock lock(mutex_);
+    for (auto found = families_.find(family); found != families_.end();
+         found = families_.find(family)) {
+      if (found->second.dropping) {  // by another caller: see how that ends
+        changed_.wait(mutex_);
+        continue;
+      }
+      found->second.closed = true;
+      found->second.dropping = true;
+      while (found->second.readers > 0 || found->second.writers > 0) changed_.wait(mutex_);
+      return true;
+    }
+    return false;
+  }
+
+  // After a failure the family is closed, but there; the drop can be repeated.
+  void EndDrop(Family family) {
+    MutexLock lock(mutex_);
+    const auto found = families_.find(family);
+    if (found != families_.end()) found->second.dropping = false;
+    changed_.notify_all();
+  }
+
+  // Bytes of its tables. Notes their names in `remnants_`.
+  Result<std::uint64_t> DropColumnFamily(Family family) MAYFLY_REQUIRES(files_mutex_) {
+    Handle handle;
+    {
+      MutexLock lock(mutex_);
+      handle = std::move(families_.at(family).handle);
+    }
+    std::uint64_t bytes = 0;
+    const rocksdb::Status status = TryDrop(family, handle, bytes);
+    MutexLock lock(mutex_);
+    if (handle) {
+      families_.at(family).handle = std::move(handle);
+    } else {
+      families_.erase(family);
+    }
+    if (!status.ok()) return Fail(FromRocks(status, "drop of family " + family.Name()));
+    return bytes;
+  }
+
+  // Leaves `handle` empty when the family is gone.
+  rocksdb::Status TryDrop(Family family, Handle& handle, std::uint64_t& bytes)
+      MAYFLY_REQUIRES(files_mutex_) {
+    // A flush or compaction that is overtaken by a drop would leave its new table behind, known to
+    // nobody, and on a full disk it would take the room that the drop needs. So there is none.
+    const rocksdb::Status paused = db_->PauseBackgroundWork();
+    if (!paused.ok()) return paused;
+    if (Available() < reserve_bytes_) GiveUpReserve();
+    rocksdb::ColumnFamilyMetaData tables;
+    db_->GetColumnFamilyMetaData(handle.get(), &tables);
+    rocksdb::Status dropped = db_->DropColumnFamily(handle.get());
+    if (!dropped.ok() && GiveUpReserve()) dropped = db_->DropColumnFamily(handle.get());
+    if (dropped.ok()) {
+      bytes = tables.size;
+      std::vector<fs::path>& remnants = remnants_[family];
+      for (const rocksdb::LevelMetaData& level : tables.levels) {
+        for (const rocksdb::SstFileMetaData& file : level.files) {
+          remnants.push_back(dir_ / fs::path(file.name).relative_path());
+        }
+      }
+      handle.reset();  // as a rule the last reference: unlinks the tables
+    }
+    const rocksdb::Status resumed = db_->ContinueBackgroundWork();
+    return dropped.ok() ? resumed : dropped;
+  }
+
+  std::uint64_t Available() const { return AvailableIn(dir_); }
+  bool GiveUpReserve() { return GiveUpReserveIn(dir_); }
+  // Best effort: without it, a drop on a full disk has to wait for somebody to make room.
+  void RestoreReserve() MAYFLY_REQUIRES(files_mutex_) {
+    const std::string path = (dir_ / kReserveName).string();
+    std::error_code error;
+    if (fs::file_size(path, error) == reserve_bytes_ && !error) return;
+    if (Available() < reserve_bytes_ + kReserveForDrop) return;
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0) return;
+    const bool kept = ::posix_fallocate(file, 0, static_cast<off_t>(reserve_bytes_)) == 0;
+    ::close(file);
+    if (!kept) GiveUpReserve();
+  }
+
+  // Unlinks at once what RocksDB no longer needs, after a look through the whole directory.
+  // Callers hold the lock because a checkpoint relies on deletions being off.
+  Status UnlinkObsolete() MAYFLY_REQUIRES(files_mutex_) {
+    rocksdb::Status status = db_->DisableFileDeletions();
+    if (status.ok()) status = db_->EnableFileDeletions();
+    if (!status.ok()) return Fail(FromRocks(status, "removal of old files"));
+    return {};
+  }
+
+  static bool AnyExists(const std::vector<fs::path>& files) {
+    return std::any_of(files.begin(), files.end(), [](const fs::path& file) {
+      std::error_code error;
+      return fs::exists(fs::symlink_status(file, error)) || error.value() != ENOENT;
+    });
+  }
+
+  Status AwaitGone(const std::vector<fs::path>& files, const char* complaint)
+      MAYFLY_REQUIRES(files_mutex_) {
+    for (int attempt = 0;; ++attempt) {
+      MAYFLY_RETURN_IF_ERROR(UnlinkObsolete());
+      if (!AnyExists(files)) return {};
+      if (attempt == kUnlinkAttempts) return Fail(ErrorCode::kIo, complaint);
+      if (attempt == kNudgeAttempt) MAYFLY_RETURN_IF_ERROR(Nudge());
+      std::this_thread::sleep_for(kUnlinkPause);
+    }
+  }
+
+  // A compaction that an error kept from running leaves its entry in RocksDB's queue, where it
+  // holds on to a dropped family until another compaction is queued. So this makes one due.
+  Status Nudge() {
+    for (int i = 0; i < tuning_.level0_file_num_compaction_trigger; ++i) {
+      MAYFLY_RETURN_IF_ERROR(MoveLogsOn());
+    }
+    return {};
+  }
+
+  // One row of our own, outside all families, and its flush: log and manifest then begin anew.
+  Status MoveLogsOn() {
+    rocksdb::WriteOptions synced;
+    synced.sync = true;
+    const rocksdb::Status put = db_->Put(synced, default_handle_.get(), "logs-released", "");
+    if (!put.ok()) return Fail(FromRocks(put, "release of logs"));
+    return Flush(default_handle_.get(), "release of logs");
+  }
+
+  const fs::path dir_;
+  const rocksdb::ColumnFamilyOptions tuning_;
+  const std::size_t reserve_bytes_;  // what a drop and a flush of everything may need
+  const std::size_t room_bytes_;     // free space below which commits are refused
+  const std::shared_ptr<Watch> watch_;
+  const std::unique_ptr<rocksdb::DB> db_;  // before the handles, which must go first
+  const Handle default_handle_;
+  KeyGate gate_;
+
+  // Order of locks: files_mutex_, then mutex_. No visitor runs under either.
+  mutable Mutex files_mutex_;  // families come and go, files are listed and unlinked
+  mutable Mutex mutex_;
+  mutable std::condition_variable_any changed_;
+  mutable std::map<Family, FamilyState> families_ MAYFLY_GUARDED_BY(mutex_);
+  std::map<Family, std::vector<fs::path>> remnants_ MAYFLY_GUARDED_BY(files_mutex_);
+  // Opening replays the logs into tables and begins new ones, so they start clean.
+  bool logs_hold_dropped_ MAYFLY_GUARDED_BY(files_mutex_) = false;
+  Mutex resume_mutex_;
+  std::chrono::steady_clock::time_point next_resume_ MAYFLY_GUARDED_BY(resume_mutex_);
+};
+
+// --- opening
+
+bool IsLockedOut(const rocksdb::Status& status) {
+  const std::string text = status.ToString();
+  return status.IsIOError() && (text.find("While lock file") != std::string::npos ||
+                                text.find("lock hold by current process") != std::string::npos);
+}
+
+tl::unexpected<Error> OpenFailure(const rocksdb::Status& status, const fs::path& dir) {
+  if (IsLockedOut(status)) {
+    return Fail(ErrorCode::kIo, "another process holds " + dir.string());
+  }
+  Error error = FromRocks(status, "opening " + dir.string());
+  if (error.code == ErrorCode::kInternal) error.code = ErrorCode::kIo;
+  return Fail(std::move(error));
+}
+
+// The families on disk. Looks under the store's lock, because a process that holds it rewrites the
+// manifest all the time.
+Result<std::vector<std::string>> ListFamilies(const rocksdb::DBOptions& options,
+                                              const fs::path& dir) {
+  rocksdb::Env* env = rocksdb::Env::Default();
+  rocksdb::FileLock* lock = nullptr;
+  const rocksdb::Status locked = env->LockFile((dir / "LOCK").string(), &lock);
+  if (!locked.ok()) return OpenFailure(locked, dir);
+  std::vector<std::string> names;
+  const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(options, dir.string(), &names);
+  const rocksdb::Status unlocked = env->UnlockFile(lock);
+  if (!listed.ok()) return OpenFailure(listed, dir);
+  if (!unlocked.ok()) return OpenFailure(unlocked, dir);
+  return names;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options) {
+  std::error_code error;
+  const bool exists = fs::exists(options.dir / "CURRENT", error);
+  if (error)
+    return Fail(ErrorCode::kIo, "opening " + options.dir.string() + ": " + error.message());
+  std::vector<std::string> names = {rocksdb::kDefaultColumnFamilyName};
+  const auto watch = std::make_shared<Watch>();
+  const rocksdb::DBOptions db_options = DbOptions(options, watch);
+  if (exists) {
+    MAYFLY_ASSIGN_OR_RETURN(names, ListFamilies(db_options, options.dir));
+  } else if (!options.create_if_missing) {
+    return Fail(ErrorCode::kIo, "there is no store in " + options.dir.string());
+  } else if (fs::create_directories(options.dir, error)) {
+    fs::permissions(options.dir, fs::perms::owner_all, error);
+  }
+  if (error)
+    return Fail(ErrorCode::kIo, "opening " + options.dir.string() + ": " + error.message());
+  const std::string sys = Family::Sys().Name();
+  if (std::find(names.begin(), names.end(), sys) == names.end()) names.push_back(sys);
+
+  const rocksdb::ColumnFamilyOptions tuning = FamilyOptions(options);
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const std::string& name : names) {
+    if (name != rocksdb::kDefaultColumnFamilyName && !Family::Parse(name)) {
+      return Fail(ErrorCode::kIo,
+                  "opening " + options.dir.string() + ": it holds a family of another version");
+    }
+    descriptors.emplace_back(name, tuning);
+  }
+  std::vector<fs::path> old_logs;
+  if (exists) {
+    MAYFLY_ASSIGN_OR_RETURN(old_logs, LogFiles(options.dir));
+    // Opening turns the rows of the logs into tables, also on a full disk.
+    if (AvailableIn(options.dir) < options.write_buffer_bytes + kReserveForDrop) {
+      GiveUpReserveIn(options.dir);
+    }
+  }
+  rocksdb::DB* opened = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  const rocksdb::Status status =
+      rocksdb::DB::Open(db_options, options.dir.string(), descriptors, &handles, &opened);
+  if (!status.ok()) return OpenFailure(status, options.dir);
+  std::unique_ptr<rocksdb::DB> db(opened);
+  Handle default_handle(nullptr, HandleDeleter{db.get()});
+  std::map<Family, FamilyState> families;
+  for (std::size_t i = 0; i < handles.size(); ++i) {
+    Handle handle(handles[i], HandleDeleter{db.get()});
+    if (const std::optional<Family> family = Family::Parse(names[i])) {
+      families[*family].handle = std::move(handle);
+    } else {
+      default_handle = std::move(handle);
+    }
+  }
+  auto engine = std::make_unique<RocksDbEngine>(options.dir, std::move(db), tuning,
+                                                options.write_buffer_bytes, watch,
+                                                std::move(default_handle), std::move(families));
+  engine->ReleaseOldLogs(old_logs);
+  return engine;
+}
+
+}  // namespace mayfly::store

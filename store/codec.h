@@ -1,0 +1,207 @@
+// Records <-> bytes. Compact, versioned, bounds-checked: the first byte of every record is its
+// version; numbers are varints (LEB128), signed ones zigzag, strings length-prefixed; nothing may
+// follow the last field. Anything else is kCorrupt. Golden bytes: tests/unit/store_codec_test.cc; a
+// changed layout gets a new version byte and the old one stays readable.
+//
+// Encoded records with people's words are plain text: callers seal and wipe them (Core does).
+#ifndef MAYFLY_STORE_CODEC_H_
+#define MAYFLY_STORE_CODEC_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/audit_log.h"
+#include "store/expiry/purge.h"
+#include "store/keys/key_vault.h"
+#include "store/model/account.h"
+#include "store/model/conversation.h"
+#include "store/model/coverage.h"
+#include "store/model/message.h"
+#include "store/model/reply.h"
+#include "store/model/result.h"
+#include "store/tokens.h"
+
+namespace mayfly::store::codec {
+
+inline constexpr std::uint8_t kVersion = 1;
+inline constexpr std::size_t kParticipantsMax = 50;
+inline constexpr std::size_t kDaysMax = 128;  // dates that a head can name; about 93 exist
+
+class Encoder {
+ public:
+  // `size_hint` keeps words from being left behind in the heap when the buffer grows.
+  explicit Encoder(std::size_t size_hint = 64) {
+    out_.reserve(size_hint);
+    out_.push_back(static_cast<char>(kVersion));
+  }
+  Encoder& Byte(std::uint8_t value);
+  Encoder& Bool(bool value) { return Byte(value ? 1 : 0); }
+  Encoder& Varint(std::uint64_t value);
+  Encoder& Signed(std::int64_t value);
+  Encoder& Fixed(const Bytes16& value);
+  Encoder& String(std::string_view value);
+  Encoder& Time(TimePoint at) { return Signed(at.time_since_epoch().count()); }
+  Encoder& Day(ExpiryDay day) { return Signed(day.time_since_epoch().count()); }
+  Encoder& OptTime(const std::optional<TimePoint>& at);
+  std::string Take() && { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+// Reads what Encoder wrote. After the first fault every read gives a zero and Finish says kCorrupt.
+class Decoder {
+ public:
+  // `what` names the record in the error.
+  Decoder(std::string_view bytes, const char* what);
+  std::uint8_t Byte();
+  bool Bool();
+  std::uint64_t Varint();
+  std::uint32_t Varint32();
+  std::int64_t Signed();
+  Bytes16 Fixed();
+  std::string String();
+  TimePoint Time();
+  ExpiryDay Day();
+  std::optional<TimePoint> OptTime();
+  // A byte that must lie in [low, high].
+  std::uint8_t Enum(std::uint8_t low, std::uint8_t high);
+  // A count that must not be above `max`.
+  std::size_t Count(std::size_t max);
+  void Spoil() { ok_ = false; }
+  bool ok() const { return ok_; }
+  Status Finish() const;
+
+ private:
+  std::string_view rest_;
+  const char* what_;
+  bool ok_ = true;
+};
+
+// --- rows of a day family
+
+struct MessageRecord {  // m; account, direction and slot stand in its sealed header
+  ConversationId conversation;
+  TimePoint sent_at;
+  TimePoint received_at;
+  std::uint64_t sequence = 0;
+  PlatformId platform_id;
+  PlatformId sender;
+  MessageBody text;
+  UnreadableReason unreadable = UnreadableReason::kNone;
+  bool has_unsupported_content = false;
+  bool backfilled = false;
+  bool withdrawn = false;  // a tombstone: no text, no platform ids
+  std::optional<ReplyId> reply;
+};
+
+struct HeadRecord {  // h
+  ConversationId id;
+  AccountId account;
+  PlatformId platform_id;
+  ConversationStatus status = ConversationStatus::kOpen;
+  PlatformStanding standing = PlatformStanding::kAccepted;
+  bool group = false;
+  bool unread = false;
+  bool odd_times = false;  // holds a message that claimed to be sent a day or more after its arrival
+  std::vector<PlatformId> participants;
+  TimePoint last_activity_at;
+  std::optional<MessageId> last_message;
+  TimePoint last_sent_at;  // thread position of last_message
+  std::uint64_t revision = 1;
+  std::vector<ExpiryDay> days;  // ascending; dates that hold messages of it
+};
+
+struct PointerRecord {  // d
+  Bytes16 cblind = {};
+  TimePoint sent_at;
+};
+
+struct InboxRecord {  // i
+  ConversationId conversation;
+  AccountId account;
+  ConversationStatus status = ConversationStatus::kOpen;
+  bool unread = false;
+};
+
+struct IdempotencyRecord {  // y
+  ReplyId reply;
+  Bytes16 body_print = {};
+  TimePoint created_at;
+};
+
+struct StatsRecord {  // b
+  TimePoint greatest_born;
+  std::uint64_t messages = 0;
+};
+
+std::string Encode(const MessageRecord& record);
+std::string Encode(const HeadRecord& record);
+std::string Encode(const PointerRecord& record);
+std::string Encode(const InboxRecord& record);
+std::string Encode(const IdempotencyRecord& record);
+std::string Encode(const StatsRecord& record);
+std::string Encode(const Contact& contact);
+std::string Encode(const Reply& reply);  // without id and expiry, which its key and family say
+std::string Encode(const Slot& slot);
+std::string Encode(const ConversationId& id);
+std::string EncodeMark();  // a row whose presence is all it says
+
+Result<MessageRecord> DecodeMessage(std::string_view bytes);
+Result<HeadRecord> DecodeHead(std::string_view bytes);
+Result<PointerRecord> DecodePointer(std::string_view bytes);
+Result<InboxRecord> DecodeInbox(std::string_view bytes);
+Result<IdempotencyRecord> DecodeIdempotency(std::string_view bytes);
+Result<StatsRecord> DecodeStats(std::string_view bytes);
+Result<Contact> DecodeContact(std::string_view bytes);
+Result<Reply> DecodeReply(std::string_view bytes, const ReplyId& id);
+Result<Slot> DecodeSlot(std::string_view bytes);
+Result<ConversationId> DecodeConversationId(std::string_view bytes);
+
+// --- rows of sys
+
+// A rule under which messages were stamped, and the last day on which it was.
+struct UsedRule {
+  std::string zone;
+  RetentionPeriod period;
+  ExpiryDay last_used;
+};
+
+// A date's end has begun; what its receipt will say, counted while the rows could still be read.
+struct PurgeJournal {
+  std::uint64_t messages = 0;
+  std::uint64_t replies_expired = 0;
+};
+
+std::string Encode(const Account& account);  // without forgotten_until, which has its own row
+std::string Encode(const Credential& credential);
+std::string EncodeCursor(const std::string& cursor);
+std::string Encode(const Coverage& coverage);
+std::string Encode(const std::vector<UsedRule>& rules);
+std::string Encode(const TokenInfo& token);
+std::string Encode(const PurgeJournal& journal);
+std::string Encode(const PurgeReceipt& receipt);
+std::string EncodeNumber(std::uint64_t value);
+std::string EncodeTime(TimePoint at);
+
+Result<Account> DecodeAccount(std::string_view bytes);
+Result<Credential> DecodeCredential(std::string_view bytes);
+Result<std::string> DecodeCursor(std::string_view bytes);
+Result<Coverage> DecodeCoverage(std::string_view bytes);
+Result<std::vector<UsedRule>> DecodeRules(std::string_view bytes);
+Result<TokenInfo> DecodeToken(std::string_view bytes);
+Result<PurgeJournal> DecodeJournal(std::string_view bytes);
+Result<PurgeReceipt> DecodeReceipt(std::string_view bytes);
+Result<std::uint64_t> DecodeNumber(std::string_view bytes);
+Result<TimePoint> DecodeTime(std::string_view bytes);
+
+// --- audit families
+std::string Encode(const AuditEntry& entry);  // without sequence, which its key says
+Result<AuditEntry> DecodeAudit(std::string_view bytes, std::uint64_t sequence);
+
+}  // namespace mayfly::store::codec
+
+#endif  // MAYFLY_STORE_CODEC_H_

@@ -1,0 +1,380 @@
+// What the repositories share: the engine, the vault, the one commit lock, the caches, and the helpers
+// that turn rows into records and back. Internal to the store; nobody else includes it.
+//
+// Locks, in the order in which they are taken: commit lock (one writer), then cache lock or account
+// lock (never both). Readers take no commit lock. Everything marked "commit lock" is called by a
+// Transaction or by Purge, which hold it.
+#ifndef MAYFLY_STORE_CORE_H_
+#define MAYFLY_STORE_CORE_H_
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "store/bounded_map.h"
+#include "store/codec.h"
+#include "store/engine/engine.h"
+#include "store/expiry/visibility.h"
+#include "store/keys/key_vault.h"
+#include "store/keys/seal.h"
+#include "store/model/account.h"
+#include "store/model/mutex.h"
+#include "store/model/result.h"
+#include "store/schema.h"
+#include "store/store.h"
+
+namespace mayfly::store {
+
+// Pairs fetched during one operation; wiped when it ends.
+class Pairs {
+ public:
+  explicit Pairs(const KeyVault& vault) : vault_(vault) {}
+  ~Pairs() { Wipe(); }
+  Pairs(const Pairs&) = delete;
+  Pairs& operator=(const Pairs&) = delete;
+  Result<const Pair*> For(ExpiryDay day, Slot slot);
+  void Wipe();
+
+ private:
+  struct Id {
+    std::int64_t day;
+    std::uint32_t number;
+    std::uint16_t generation;
+    auto operator<=>(const Id&) const = default;
+  };
+  const KeyVault& vault_;
+  std::map<Id, Pair> pairs_;
+};
+
+// Whose slot seals a record.
+struct Subject {
+  static Subject Person(AccountId account, const PlatformId& id) {
+    return {schema::PersonInput(account, id.Reveal())};
+  }
+  static Subject Pseudo(AccountId account, const ConversationId& id) {
+    return {schema::PseudoInput(account, id)};
+  }
+  std::string input;  // of the blind value
+};
+// Of replies, heads and everything else that is ours in a conversation.
+Subject OwnerOf(const codec::HeadRecord& head);
+
+struct LoadedHead {
+  codec::HeadRecord record;
+  ExpiryDay day{};       // the family in which it lies
+  bool damaged = false;  // it did not open: `record` is rebuilt and says less than the head did
+};
+using HeadPtr = std::shared_ptr<const LoadedHead>;
+
+struct OpenedRow {
+  SealedHeader header;
+  std::string body;  // plain text: wiped by its owner
+  ~OpenedRow() { WipeString(body); }
+  OpenedRow() = default;
+  OpenedRow(OpenedRow&&) = default;
+  OpenedRow& operator=(OpenedRow&&) = default;
+};
+
+struct StoredMessage {
+  MessageId id;
+  SealedHeader header;
+  codec::MessageRecord record;
+  std::string key;
+};
+
+struct StoredReply {
+  Slot slot;
+  Reply reply;
+};
+
+struct DayBlind {
+  std::int32_t day = 0;
+  Bytes16 blind = {};
+  friend bool operator==(const DayBlind&, const DayBlind&) = default;
+  static DayBlind Of(ExpiryDay day, const Bytes16& blind) {
+    return {static_cast<std::int32_t>(day.time_since_epoch().count()), blind};
+  }
+};
+
+// Keys of caches are keyed hashes or random already: any eight of their bytes will do.
+struct RandomBytesHash {
+  std::size_t operator()(const Bytes16& bytes) const {
+    std::uint64_t value;
+    std::memcpy(&value, bytes.data(), sizeof value);
+    return value;
+  }
+  std::size_t operator()(const DayBlind& key) const {
+    return (*this)(key.blind) ^ static_cast<std::size_t>(key.day) * 0x9e3779b97f4a7c15ull;
+  }
+};
+
+class Core {
+ public:
+  Core(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault, const StoreOptions& options);
+  Status Open();
+
+  Engine& engine() const { return *engine_; }
+  KeyVault& vault() const { return *vault_; }
+  const StoreOptions& options() const { return options_; }
+
+  // --- days
+  // Open families whose date has not come, newest first.
+  std::vector<ExpiryDay> VisibleDays(TimePoint now) const;
+  std::vector<ExpiryDay> OpenDays() const;  // hidden ones left out, expired ones not; newest first
+  bool IsUsable(ExpiryDay day, TimePoint now) const;  // visible, and its family is open
+  bool IsHidden(ExpiryDay day) const;
+  Status CheckKeys(ExpiryDay day) const;  // kCorrupt when the date's key file does not open
+  // Keys first, then the family. kExpired for a date that has ended. Commit lock.
+  Status EnsureDay(ExpiryDay day);
+  // From here no read, commit or cache touches the date. Commit lock.
+  void HideDay(ExpiryDay day);
+  void FinishDay(ExpiryDay day);  // its end is complete; commit lock
+
+  // --- rows
+  Result<Bytes16> Blind(ExpiryDay day, const char* label, std::string_view input) const {
+    return vault_->Blind(day, label, input);
+  }
+  Result<std::optional<std::string>> Get(ExpiryDay day, std::string_view key) const {
+    return engine_->Get(Family::Day(day), key);
+  }
+  // Opens a sealed row of a day family. A record that does not open is counted.
+  Result<OpenedRow> OpenRow(ExpiryDay day, char kind, std::string_view key, std::string_view sealed,
+                            Pairs& pairs) const;
+  // Decoding of what OpenRow gave or of a plain row; a fault is counted.
+  template <class T>
+  Result<T> Checked(Result<T> decoded) const {
+    if (!decoded && decoded.error().code == ErrorCode::kCorrupt) CountDamage();
+    return decoded;
+  }
+  std::string SealSys(char kind, std::string_view key, AccountId account, const char* purpose,
+                      std::string body) const;
+  Result<std::string> OpenSys(char kind, std::string_view key, const char* purpose,
+                              std::string_view sealed) const;
+  // The sealed row of `account` in sys, opened; nullopt when there is none.
+  Result<std::optional<std::string>> ReadSys(char kind, AccountId account, const char* purpose) const;
+
+  // --- conversations and messages
+  // Null when there is none. Probes the visible dates, newest first. When the head is damaged,
+  // kCorrupt, and `damaged_day` says where it lies.
+  Result<HeadPtr> FindHead(ConversationId id, TimePoint now, Pairs& pairs,
+                           std::optional<ExpiryDay>* damaged_day = nullptr) const;
+  Result<HeadPtr> LoadHead(ConversationId id, ExpiryDay day, Pairs& pairs) const;
+  // The public id of a platform's conversation. Commit lock.
+  Result<std::optional<ConversationId>> FindConversation(AccountId account, const PlatformId& id,
+                                                         TimePoint now, Pairs& pairs);
+  // nullopt when it is not known. From `head_day` if it is there, else from any date.
+  Result<std::optional<Contact>> FindContact(AccountId account, const PlatformId& person,
+                                             ExpiryDay head_day, TimePoint now, Pairs& pairs) const;
+  Result<std::optional<Contact>> LoadContact(AccountId account, const PlatformId& person,
+                                             ExpiryDay day, Pairs& pairs) const;
+  // kExpired by its date alone; kNotFound. Tombstones are returned.
+  Result<StoredMessage> FindMessage(const MessageId& id, TimePoint now, Pairs& pairs) const;
+  Result<StoredMessage> OpenMessage(ExpiryDay day, std::string_view key, std::string_view sealed,
+                                    Pairs& pairs) const;
+  // The message with a platform's id, wherever it is stored.
+  Result<std::optional<MessageId>> FindByPlatformId(AccountId account, const PlatformId& id,
+                                                    TimePoint now) const;
+
+  // --- replies
+  Result<StoredReply> FindReply(const ReplyId& id, TimePoint now, Pairs& pairs) const;
+  // Replies that may still be pending, of `conversation` or all. A superset until loaded.
+  Result<std::vector<StoredReply>> PendingReplies(std::optional<ConversationId> conversation,
+                                                  TimePoint now, Pairs& pairs) const;
+  // Remembers of which conversation a listed reply is.
+  void NotePending(const ReplyId& id, ConversationId conversation) const;
+
+  // --- accounts
+  Result<Account> GetAccount(AccountId id) const;
+  std::vector<AccountId> AccountIds() const;
+  void PublishAccount(const Account& account);  // in memory only
+  std::optional<TimePoint> StoredSuccess(AccountId id) const;  // last_success_at on disk
+  std::optional<TimePoint> ForgottenUntil(AccountId id) const;
+  std::vector<codec::UsedRule> RulesOf(AccountId id) const;
+  RetentionRule RuleOf(const Account& account) const {
+    return {.zone = options_.zone, .period = account.retention};
+  }
+  // nullopt when the zone is no longer known.
+  std::optional<RetentionRule> RuleOf(const codec::UsedRule& used) const;
+  // No message of the account lives shorter than this, under any rule that it has or had.
+  std::chrono::days ShortestLife(AccountId id) const;
+  // Whether any fingerprint with this forget day exists for the account.
+  bool HasFingerprints(std::uint32_t forget_day, AccountId account) const;
+  Bytes16 FingerprintOf(AccountId account, const PlatformId& message) const;
+  Bytes16 PrintOf(const char* purpose, std::string_view input) const;  // keyed hash
+
+  // --- audit
+  Status AppendAudit(Batch& batch, AuditEntry entry);  // commit lock
+  Status EnsureAuditMonth(AuditMonth month);           // commit lock
+  Status ExpireAuditMonths(TimePoint now);
+  // Whether the actor's look at this object was recorded less than five minutes ago.
+  bool LookIsCovered(const std::string& actor, const std::string& object, TimePoint now) const;
+  void NoteLook(const std::string& actor, const std::string& object, TimePoint now);
+
+  void CountDamage() const { damaged_.fetch_add(1, std::memory_order_relaxed); }
+  std::uint64_t damaged() const { return damaged_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class Transaction;
+
+  Status ReloadCounters();   // what a failed commit has put in doubt; commit lock
+  Status LoadAccounts();
+  Status LoadFingerprints();
+  Status LoadPending();
+  void DistrustCaches();     // after a failed commit; commit lock
+  void ClearCaches() MAYFLY_REQUIRES(cache_mutex_);
+  void PublishDays() MAYFLY_REQUIRES(days_mutex_);
+  Bytes16 CacheKey(AccountId account, const PlatformId& id) const;
+
+  const std::unique_ptr<Engine> engine_;
+  const std::unique_ptr<KeyVault> vault_;
+  const StoreOptions options_;
+  mutable std::atomic<std::uint64_t> damaged_{0};
+  std::set<ExpiryDay> damaged_days_;  // set by Open
+
+  Mutex commit_mutex_;
+  // Guarded by the commit lock.
+  bool in_doubt_ = false;  // a commit failed: counters are read again before the next one
+  std::uint64_t next_sequence_ = 1;
+  std::uint64_t next_audit_ = 1;
+  std::uint64_t audit_uncommitted_ = 0;
+  std::uint32_t next_account_ = 1;
+  std::set<AuditMonth> audit_months_;
+  std::map<std::pair<ExpiryDay, AccountId>, codec::StatsRecord> stats_;
+  ExpiryDay ended_through_{};  // the latest date whose end has begun
+
+  mutable Mutex days_mutex_;
+  std::set<ExpiryDay> open_days_ MAYFLY_GUARDED_BY(days_mutex_);
+  std::set<ExpiryDay> hidden_days_ MAYFLY_GUARDED_BY(days_mutex_);
+  std::shared_ptr<const std::vector<ExpiryDay>> newest_first_ MAYFLY_GUARDED_BY(days_mutex_);
+
+  mutable Mutex cache_mutex_;
+  std::array<std::uint8_t, 32> cache_key_{};  // of this process; makes cache keys say nothing
+  // Odd while a commit that moves heads is under way; so a search that found nothing knows whether
+  // to look again.
+  std::atomic<std::uint64_t> head_moves_{0};
+  mutable BoundedMap<Bytes16, HeadPtr, RandomBytesHash> heads_ MAYFLY_GUARDED_BY(cache_mutex_);
+  mutable BoundedMap<Bytes16, ExpiryDay, RandomBytesHash> head_days_ MAYFLY_GUARDED_BY(cache_mutex_);
+  BoundedMap<Bytes16, std::optional<ConversationId>, RandomBytesHash> lookups_
+      MAYFLY_GUARDED_BY(cache_mutex_);
+  BoundedMap<DayBlind, Slot, RandomBytesHash> slots_ MAYFLY_GUARDED_BY(cache_mutex_);
+  BoundedMap<DayBlind, Bytes16, RandomBytesHash> contact_prints_ MAYFLY_GUARDED_BY(cache_mutex_);
+  mutable std::map<ReplyId, std::optional<ConversationId>> pending_ MAYFLY_GUARDED_BY(cache_mutex_);
+
+  std::map<std::pair<std::string, std::string>, TimePoint> looks_ MAYFLY_GUARDED_BY(cache_mutex_);
+
+  struct AccountEntry {
+    std::optional<Account> account;  // absent: its row is damaged
+    std::optional<TimePoint> stored_success;
+    std::optional<TimePoint> forgotten_until;
+    std::vector<codec::UsedRule> rules;
+  };
+  mutable Mutex accounts_mutex_;
+  std::map<AccountId, AccountEntry> accounts_ MAYFLY_GUARDED_BY(accounts_mutex_);
+  std::set<std::pair<std::uint32_t, AccountId>> fingerprints_ MAYFLY_GUARDED_BY(accounts_mutex_);
+  mutable std::map<std::string, std::optional<Zone>> zones_ MAYFLY_GUARDED_BY(accounts_mutex_);
+};
+
+// One commit in the making. Holds the commit lock from construction to destruction; what it learned
+// reaches the caches only when the commit succeeded.
+class Transaction {
+ public:
+  Transaction(Core& core, TimePoint now);
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  Status Begin();  // first; reads again what an earlier failure put in doubt
+
+  Core& core() { return core_; }
+  TimePoint now() const { return now_; }
+  Batch& batch() { return batch_; }
+  Pairs& pairs() { return pairs_; }
+
+  // Blind values, each computed once.
+  Result<Bytes16> ConversationBlind(ExpiryDay day, const ConversationId& id);
+  Result<Bytes16> SubjectBlind(ExpiryDay day, const Subject& subject);
+  // The slot of a subject on a date; takes one and writes the `s` row if there is none.
+  Result<Slot> SlotOf(ExpiryDay day, const Subject& subject);
+  // Seals `body`, wipes it, and puts the row.
+  Status PutSealed(ExpiryDay day, char kind, std::string key, Slot slot, AccountId account,
+                   Direction direction, std::string body);
+  void Put(ExpiryDay day, std::string key, std::string value) {
+    batch_.Put(Family::Day(day), std::move(key), std::move(value));
+  }
+  void Remove(ExpiryDay day, std::string key) {
+    batch_.Remove(Family::Day(day), std::move(key));
+  }
+
+  // `m`, `d` and the date's statistics. The record gets its sequence.
+  Status PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes16& dkey, Slot slot,
+                    AccountId account, Direction direction, TimePoint born,
+                    codec::MessageRecord record);
+  // Writes `h`, `k` and `i`, and takes the old rows away where they lay elsewhere.
+  Status PutHead(const HeadPtr& old, codec::HeadRecord head, ExpiryDay day);
+  Status PutContact(ExpiryDay day, AccountId account, const Contact& contact);
+  // Whether exactly this contact is stored on that date already.
+  Result<bool> HasContact(ExpiryDay day, AccountId account, const Contact& contact);
+  Status RemoveContact(ExpiryDay day, AccountId account, const PlatformId& person);
+  // `o`, and `q` while it is pending.
+  Status PutReply(const Reply& reply, Slot slot);
+  void PutAccount(const Account& account);
+  void PutCoverage(AccountId account, const Coverage& coverage);
+  void PutFingerprint(std::uint32_t forget_day, AccountId account, const PlatformId& message);
+  // Remembers, once a day, that messages are stamped under the account's present rule.
+  void NoteRuleUsed(const Account& account, ExpiryDay today);
+  void RaiseForgottenUntil(AccountId account, TimePoint born);
+  Status ForgetFingerprints(std::uint32_t forget_day, AccountId account);
+  Status ForgetFingerprintsThrough(std::uint32_t today);
+  AccountId TakeAccountId();
+  Status Audit(const Actor& actor, const char* action, std::string object, std::string outcome);
+  void NoteLookup(AccountId account, const PlatformId& platform_id, const ConversationId& id);
+
+  Status Commit();
+
+ private:
+  Result<codec::StatsRecord*> StatsOf(ExpiryDay day, AccountId account);
+  void Publish();
+
+  Core& core_;
+  MutexLock lock_;
+  const TimePoint now_;
+  Batch batch_;
+  Pairs pairs_;
+  std::uint64_t sequences_taken_ = 0;
+  std::uint32_t accounts_taken_ = 0;
+
+  std::map<std::pair<ExpiryDay, ConversationId>, Bytes16> conversation_blinds_;
+  std::map<std::pair<ExpiryDay, std::string>, Bytes16> subject_blinds_;
+  std::map<std::pair<ExpiryDay, Bytes16>, Slot> slots_;
+  std::map<std::pair<ExpiryDay, AccountId>, codec::StatsRecord> stats_;
+  std::vector<HeadPtr> heads_;
+  bool heads_moved_ = false;
+  std::vector<std::pair<Bytes16, ConversationId>> lookups_;
+  std::vector<std::pair<DayBlind, Bytes16>> contact_prints_;
+  std::vector<DayBlind> contacts_gone_;
+  std::map<ReplyId, std::optional<ConversationId>> replies_;  // absent value: no longer pending
+  std::map<AccountId, Account> accounts_;
+  std::map<AccountId, std::vector<codec::UsedRule>> rules_;
+  std::map<AccountId, TimePoint> forgotten_;
+  std::set<std::pair<std::uint32_t, AccountId>> fingerprints_;
+  std::set<std::pair<std::uint32_t, AccountId>> fingerprints_gone_;
+};
+
+inline bool IsPending(ReplyState state) {
+  return state == ReplyState::kQueued || state == ReplyState::kSending ||
+         state == ReplyState::kUnknown;
+}
+
+}  // namespace mayfly::store
+
+#endif  // MAYFLY_STORE_CORE_H_

@@ -1,0 +1,177 @@
+// Every row that the store keeps, and how its key is made. All keys begin with the organisation (u16,
+// big-endian; 1 for now) and one letter for the row's kind. Numbers are big-endian; `~` is the bitwise
+// complement, so that the newest comes first. Row values: codec.h. Sealed values: keys/seal.h.
+//
+// Day family D<yyyymmdd>: everything that ends at 00:00 UTC of that date. A blind value is
+// KeyVault::Blind(day, label, input), 16 bytes: nothing links one date to another, and nothing is left
+// once the date's index key is gone.
+//
+//   key behind organisation                 value
+//   m cblind[16] ~sent_ms[8] dkey[16]       sealed message (or its tombstone once withdrawn)
+//   d dkey[16]                              plain: cblind, sent_ms      dedup, and message id -> m
+//   s sblind[16]                            plain: slot, generation     whose key seals a record
+//   h cblind[16]                            sealed head of a conversation; never text
+//   k lblind[16]                            sealed public conversation id
+//   c sblind[16]                            sealed contact: platform id, handle, display name
+//   i ~last_activity_ms[8] cblind[16]       sealed inbox row: conversation id, account, status, unread
+//   o reply[16]                             sealed reply
+//   q reply[16]                             plain: version; exists while the reply is not final
+//   y yblind[16]                            sealed idempotency record
+//   b account[4]                            plain: greatest born, messages stored
+//
+//   blind     label              input
+//   cblind    mf-conversation    public conversation id                    (m, d, h, i)
+//   dkey      mf-message         account[4], platform message id           (m, d; public message id)
+//   sblind    mf-subject         account[4], 'p', platform person id       (s, c)
+//                                account[4], 'g', public conversation id   (s: pseudo-subject)
+//   lblind    mf-lookup          account[4], platform conversation id      (k)
+//   yblind    mf-idempotency     public conversation id, idempotency key   (y)
+//
+// h, k, c and i lie in the family of the latest expiry that they serve. A message that expires later
+// takes them along into its family and removes the old rows in the same batch; so a purge rewrites
+// nothing. A contact is found in the family of its conversation's head or in a later one: two
+// conversations of one person may hold a row each.
+//
+// Who seals (whose slot): an incoming message and a contact: the person. Outgoing messages, o, h, k, i
+// and y: the contact of a one-to-one conversation, else the conversation's pseudo-subject.
+//
+// Family sys: nothing of the people who write, but for cursors, which are sealed.
+//
+//   a account[4]                            sealed account
+//   c account[4]                            sealed credential of the account
+//   u account[4]                            sealed cursor
+//   v account[4]                            sealed coverage record
+//   g account[4]                            plain: forgotten_until
+//   r account[4]                            plain: retention rules used, each with its last day
+//   f forget_day[4] account[4] hash[16]     plain: version; a message that was undated or sent in the
+//                                           future was seen (forget_day all ones: until retired)
+//   t hash[32]                              sealed token record, by keyed hash of the token
+//   j day[4]                                plain: purge journal; a date's end has begun
+//   x day[4]                                plain: purge receipt
+//   l                                       plain: clock floor
+//   n                                       plain: next message sequence
+//   e                                       plain: next audit sequence
+//   w                                       plain: next account id
+//
+// Family A<yyyymm>:
+//
+//   z sequence[8]                           sealed audit entry, under the month's key
+#ifndef MAYFLY_STORE_SCHEMA_H_
+#define MAYFLY_STORE_SCHEMA_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "store/keys/key_vault.h"
+#include "store/model/ids.h"
+#include "store/model/time.h"
+
+namespace mayfly::store::schema {
+
+inline constexpr std::uint16_t kOrganisation = 1;
+
+// Kinds of rows of a day family.
+inline constexpr char kMessage = 'm';
+inline constexpr char kPointer = 'd';
+inline constexpr char kSubject = 's';
+inline constexpr char kHead = 'h';
+inline constexpr char kLookup = 'k';
+inline constexpr char kContact = 'c';
+inline constexpr char kInbox = 'i';
+inline constexpr char kReply = 'o';
+inline constexpr char kPending = 'q';
+inline constexpr char kIdempotency = 'y';
+inline constexpr char kStats = 'b';
+
+// Kinds of rows of sys.
+inline constexpr char kAccount = 'a';
+inline constexpr char kCredential = 'c';
+inline constexpr char kCursor = 'u';
+inline constexpr char kCoverage = 'v';
+inline constexpr char kForgottenUntil = 'g';
+inline constexpr char kRules = 'r';
+inline constexpr char kFingerprint = 'f';
+inline constexpr char kToken = 't';
+inline constexpr char kJournal = 'j';
+inline constexpr char kReceipt = 'x';
+inline constexpr char kClockFloor = 'l';
+inline constexpr char kNextSequence = 'n';
+inline constexpr char kNextAudit = 'e';
+inline constexpr char kNextAccount = 'w';
+
+// Kind of rows of an audit family.
+inline constexpr char kAuditEntry = 'z';
+
+// Labels of blind values (KeyVault::Blind).
+inline constexpr const char* kBlindConversation = "mf-conversation";
+inline constexpr const char* kBlindMessage = "mf-message";
+inline constexpr const char* kBlindSubject = "mf-subject";
+inline constexpr const char* kBlindLookup = "mf-lookup";
+inline constexpr const char* kBlindIdempotency = "mf-idempotency";
+
+// Labels of purpose keys (KeyVault::PurposeKey).
+inline constexpr const char* kPurposeAccount = "mf-account";
+inline constexpr const char* kPurposeCredential = "mf-credential";
+inline constexpr const char* kPurposeCredentialPrint = "mf-cred-print";
+inline constexpr const char* kPurposeCursor = "mf-cursor";
+inline constexpr const char* kPurposeCoverage = "mf-coverage";
+inline constexpr const char* kPurposeToken = "mf-token";
+inline constexpr const char* kPurposeTokenHash = "mf-token-hash";
+inline constexpr const char* kPurposeFingerprint = "mf-fingerprint";
+inline constexpr const char* kPurposeReplyBody = "mf-reply-body";
+inline constexpr const char* kPurposePageCursor = "mf-page-1";
+
+// The forget day of fingerprints that have no end but their account's.
+inline constexpr std::uint32_t kNeverForget = 0xffffffffu;
+
+// --- pieces of keys
+std::string U32(std::uint32_t value);
+std::string U64(std::uint64_t value);
+std::uint32_t ReadU32(std::string_view bytes);  // first 4 bytes; 0 when too short
+std::uint64_t ReadU64(std::string_view bytes);
+std::string_view View(const Bytes16& bytes);
+// Complemented and order-preserving for times before 1970 too: the newest has the smallest bytes.
+std::string NewestFirst(TimePoint at);
+
+// --- keys
+std::string Key(char kind);  // organisation and kind; also the prefix of all rows of a kind
+std::string Key(char kind, const Bytes16& blind);
+std::string Key(char kind, std::uint32_t number);
+std::string MessageKey(const Bytes16& cblind, TimePoint sent_at, const Bytes16& dkey);
+std::string InboxKey(TimePoint last_activity_at, const Bytes16& cblind);
+std::string FingerprintKey(std::uint32_t forget_day, AccountId account, const Bytes16& hash);
+std::string TokenKey(std::string_view hash);
+std::string AuditKey(std::uint64_t sequence);
+
+inline constexpr std::size_t kHeadBytes = 3;  // organisation and kind
+inline constexpr std::size_t kMessageKeyBytes = kHeadBytes + 16 + 8 + 16;
+inline constexpr std::size_t kInboxKeyBytes = kHeadBytes + 8 + 16;
+
+// Where a message stands in its thread. Newer first, ties by key.
+struct ThreadPosition {
+  TimePoint sent_at;
+  Bytes16 dkey = {};
+  friend bool operator==(const ThreadPosition&, const ThreadPosition&) = default;
+};
+inline bool IsNewer(const ThreadPosition& a, const ThreadPosition& b) {
+  return a.sent_at != b.sent_at ? a.sent_at > b.sent_at : a.dkey < b.dkey;
+}
+std::optional<ThreadPosition> ParseMessageKey(std::string_view key);
+// The last 16 bytes of a key of `size` bytes.
+std::optional<Bytes16> Tail16(std::string_view key, std::size_t size);
+
+// --- inputs of blind values
+std::string MessageInput(AccountId account, const std::string& platform_id);
+std::string LookupInput(AccountId account, const std::string& platform_id);
+std::string PersonInput(AccountId account, const std::string& platform_id);
+std::string PseudoInput(AccountId account, const ConversationId& conversation);
+std::string IdempotencyInput(const ConversationId& conversation, const std::string& key);
+
+AuditMonth MonthOf(TimePoint at);
+TimePoint EndOf(AuditMonth month);  // the first instant of the month after
+
+}  // namespace mayfly::store::schema
+
+#endif  // MAYFLY_STORE_SCHEMA_H_

@@ -1,0 +1,419 @@
+#include "store/thread_writer.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace mayfly::store {
+namespace {
+
+using std::chrono::days;
+using std::chrono::milliseconds;
+
+// The last instant that a time of the platform may claim: what RFC 3339 can still write.
+constexpr TimePoint kCalendarEnd =
+    TimePoint(ExpiryDay(std::chrono::year(10'000) / 1 / 1)) - milliseconds(1);
+// No rule lets a message live longer; a rule unused for so long has nothing stored under it.
+constexpr days kLongestLife{93};
+constexpr days kOddTimes{1};
+
+// The day from which a message that claims to be sent at `sent_at` would be refused by its own age.
+std::uint32_t ForgetDayOf(TimePoint sent_at) {
+  if (sent_at >= kCalendarEnd) return schema::kNeverForget;
+  const ExpiryDay day = ExpiryDayOf(sent_at, RetentionRule{}) + days(1);
+  return static_cast<std::uint32_t>(day.time_since_epoch().count());
+}
+
+bool IsNamed(const Contact& contact) {
+  return !contact.handle.empty() || !contact.display_name.empty();
+}
+
+}  // namespace
+
+ThreadWriter::ThreadWriter(Transaction& transaction, const Account& account)
+    : transaction_(transaction),
+      core_(transaction.core()),
+      account_(account),
+      rule_(core_.RuleOf(account)),
+      forgotten_until_(core_.ForgottenUntil(account.id)),
+      fingerprints_undated_(core_.HasFingerprints(schema::kNeverForget, account.id)) {
+  const auto today = std::chrono::floor<days>(transaction.now());
+  for (const codec::UsedRule& used : core_.RulesOf(account.id)) {
+    if (used.last_used + kLongestLife < today) continue;
+    if (used.zone == rule_.zone.name() && used.period == rule_.period) continue;
+    if (auto rule = core_.RuleOf(used)) {
+      other_rules_.push_back(*std::move(rule));
+    } else {
+      rules_unknown_ = true;
+    }
+  }
+}
+
+// --- conversations
+
+Result<ThreadWriter::Thread*> ThreadWriter::Load(const PlatformId& platform_id,
+                                                 const ConversationId& id) {
+  std::optional<ExpiryDay> damaged_day;
+  auto head = core_.FindHead(id, transaction_.now(), transaction_.pairs(), &damaged_day);
+  if (!head && damaged_day) {
+    // Collecting must not stop for one damaged head. It is rebuilt around its id; that its messages
+    // may lie on any date costs a few reads and loses nothing.
+    LoadedHead rebuilt{.day = *damaged_day, .damaged = true};
+    rebuilt.record.id = id;
+    rebuilt.record.account = account_.id;
+    rebuilt.record.platform_id = platform_id;
+    rebuilt.record.odd_times = true;
+    rebuilt.record.days = core_.VisibleDays(transaction_.now());
+    std::reverse(rebuilt.record.days.begin(), rebuilt.record.days.end());
+    rebuilt.record.revision =
+        static_cast<std::uint64_t>(transaction_.now().time_since_epoch().count());
+    head = std::make_shared<const LoadedHead>(std::move(rebuilt));
+  }
+  if (!head) return Fail(std::move(head).error());
+  if (*head == nullptr) return nullptr;
+  auto thread = std::make_unique<Thread>();
+  thread->old = *head;
+  thread->head = (*head)->record;
+  thread->day = (*head)->day;
+  Thread* const loaded = thread.get();
+  threads_.insert_or_assign(thread->head.platform_id, std::move(thread));
+  return loaded;
+}
+
+Result<ThreadWriter::Thread*> ThreadWriter::Find(const PlatformId& platform_id) {
+  const auto known = threads_.find(platform_id);
+  if (known != threads_.end()) return known->second.get();
+  MAYFLY_ASSIGN_OR_RETURN(const auto id,
+                          core_.FindConversation(account_.id, platform_id, transaction_.now(),
+                                                 transaction_.pairs()));
+  if (!id) return nullptr;
+  return Load(platform_id, *id);
+}
+
+Result<ThreadWriter::Thread*> ThreadWriter::FindById(const ConversationId& id) {
+  for (const auto& [platform_id, thread] : threads_) {
+    if (thread->head.id == id) return thread.get();
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head,
+                          core_.FindHead(id, transaction_.now(), transaction_.pairs()));
+  if (head == nullptr) return nullptr;
+  return Load(head->record.platform_id, id);
+}
+
+ThreadWriter::Thread& ThreadWriter::Create(const PlatformId& platform_id) {
+  auto thread = std::make_unique<Thread>();
+  thread->head.id = ConversationId::Random();
+  thread->head.account = account_.id;
+  thread->head.platform_id = platform_id;
+  Thread& created = *thread;
+  threads_.insert_or_assign(platform_id, std::move(thread));
+  return created;
+}
+
+void ThreadWriter::AddParticipant(Thread& thread, const PlatformId& person) {
+  auto& participants = thread.head.participants;
+  if (participants.size() >= codec::kParticipantsMax) return;
+  if (std::find(participants.begin(), participants.end(), person) != participants.end()) return;
+  participants.push_back(person);
+  thread.changed = true;
+}
+
+void ThreadWriter::Describe(Thread& thread, const std::vector<Contact>& participants, bool group,
+                            PlatformStanding standing) {
+  codec::HeadRecord& head = thread.head;
+  if (head.group != group || head.standing != standing) {
+    head.group = group;
+    head.standing = standing;
+    thread.changed = true;
+  }
+  std::vector<PlatformId> ids;
+  for (const Contact& contact : participants) {
+    if (ids.size() >= codec::kParticipantsMax) break;
+    if (std::find(ids.begin(), ids.end(), contact.platform_id) != ids.end()) continue;
+    ids.push_back(contact.platform_id);
+    if (IsNamed(contact)) thread.contacts.insert_or_assign(contact.platform_id, contact);
+  }
+  // A platform that names nobody does not say that nobody is there.
+  if (!ids.empty() && ids != head.participants) {
+    head.participants = std::move(ids);
+    thread.changed = true;
+  }
+}
+
+// --- where a message belongs
+
+Result<std::optional<ExpiryDay>> ThreadWriter::FindDuplicate(const PlatformId& message,
+                                                             Placement& placement,
+                                                             bool everywhere) {
+  std::vector<ExpiryDay> probed;
+  if (everywhere || rules_unknown_) {
+    probed = core_.VisibleDays(transaction_.now());
+  } else {
+    probed.push_back(placement.day);
+    for (const RetentionRule& rule : other_rules_) {
+      const ExpiryDay day = ExpiryDayOf(placement.born, rule);
+      if (std::find(probed.begin(), probed.end(), day) == probed.end()) probed.push_back(day);
+    }
+    std::erase_if(probed, [&](ExpiryDay day) { return !core_.IsUsable(day, transaction_.now()); });
+  }
+  const std::string input = schema::MessageInput(account_.id, message.Reveal());
+  for (const ExpiryDay day : probed) {
+    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 dkey, core_.Blind(day, schema::kBlindMessage, input));
+    MAYFLY_ASSIGN_OR_RETURN(const auto row, core_.Get(day, schema::Key(schema::kPointer, dkey)));
+    if (day == placement.day) placement.dkey = dkey;
+    if (row) return std::optional<ExpiryDay>(day);
+  }
+  return std::optional<ExpiryDay>();
+}
+
+Result<ThreadWriter::Placement> ThreadWriter::Place(const PlatformId& message,
+                                                    std::optional<TimePoint> sent_at) {
+  const TimePoint now = transaction_.now();
+  Placement placement;
+  placement.sent_at = std::min(sent_at.value_or(now), kCalendarEnd);
+  placement.born = std::min(placement.sent_at, now);
+  placement.future = sent_at && *sent_at > now;
+  placement.day = ExpiryDayOf(placement.born, rule_);
+  if (!placed_.insert(message).second) {
+    placement.verdict = Verdict::kDuplicate;
+    return placement;
+  }
+  if (!IsVisible(StartOf(placement.day), now) ||
+      (forgotten_until_ && placement.born <= *forgotten_until_)) {
+    placement.verdict = Verdict::kPastHorizon;
+    return placement;
+  }
+
+  const bool doubtful = placement.future || !sent_at;
+  MAYFLY_ASSIGN_OR_RETURN(const auto stored, FindDuplicate(message, placement, doubtful));
+  if (stored) {
+    placement.verdict = Verdict::kDuplicate;
+    placement.day = *stored;
+    return placement;
+  }
+  const std::uint32_t claimed = sent_at ? ForgetDayOf(placement.sent_at) : schema::kNeverForget;
+  // Seen before under a time that we could not believe: its life began then and is not given twice.
+  const bool maybe_claimed = core_.HasFingerprints(claimed, account_.id);
+  if (maybe_claimed || fingerprints_undated_) {
+    const Bytes16 print = core_.FingerprintOf(account_.id, message);
+    for (const std::uint32_t day : {claimed, schema::kNeverForget}) {
+      if (!core_.HasFingerprints(day, account_.id)) continue;
+      MAYFLY_ASSIGN_OR_RETURN(const auto row,
+                              core_.engine().Get(Family::Sys(), schema::FingerprintKey(
+                                                                    day, account_.id, print)));
+      if (row) {
+        placement.verdict = Verdict::kDuplicate;
+        return placement;
+      }
+    }
+  }
+
+  const bool was_open = core_.IsUsable(placement.day, now);
+  auto opened = core_.EnsureDay(placement.day);
+  if (!opened) {
+    if (opened.error().code != ErrorCode::kExpired) return Fail(std::move(opened).error());
+    placement.verdict = Verdict::kPastHorizon;
+    return placement;
+  }
+  if (!was_open || placement.dkey == Bytes16{}) {
+    MAYFLY_ASSIGN_OR_RETURN(
+        placement.dkey, core_.Blind(placement.day, schema::kBlindMessage,
+                                    schema::MessageInput(account_.id, message.Reveal())));
+  }
+  if (doubtful) placement.forget_day = claimed;
+  return placement;
+}
+
+// --- messages
+
+Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement,
+                                    Direction direction, codec::MessageRecord record) {
+  const TimePoint now = transaction_.now();
+  const PlatformId platform_id = record.platform_id;
+  const bool incoming = direction == Direction::kIncoming;
+  const bool unread = incoming && !record.backfilled;
+  record.conversation = thread.head.id;
+  record.sent_at = placement.sent_at;
+  record.received_at = now;
+  const bool has_sender = incoming && !record.sender.empty();
+  if (has_sender) AddParticipant(thread, record.sender);
+  const Subject owner =
+      has_sender ? Subject::Person(account_.id, record.sender) : OwnerOf(thread.head);
+  MAYFLY_ASSIGN_OR_RETURN(const Slot slot, transaction_.SlotOf(placement.day, owner));
+  MAYFLY_ASSIGN_OR_RETURN(const Bytes16 cblind,
+                          transaction_.ConversationBlind(placement.day, thread.head.id));
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutMessage(placement.day, cblind, placement.dkey, slot,
+                                                 account_.id, direction, placement.born,
+                                                 std::move(record)));
+  if (placement.forget_day) {
+    transaction_.PutFingerprint(*placement.forget_day, account_.id, platform_id);
+  }
+
+  codec::HeadRecord& head = thread.head;
+  const MessageId id{placement.day, placement.dkey};
+  const auto at = std::lower_bound(head.days.begin(), head.days.end(), placement.day);
+  if (at == head.days.end() || *at != placement.day) head.days.insert(at, placement.day);
+  thread.day = std::max(thread.day, placement.day);
+  const schema::ThreadPosition position{placement.sent_at, placement.dkey};
+  if (!thread.newest_added || schema::IsNewer(position, *thread.newest_added)) {
+    thread.newest_added = position;
+    thread.newest_added_day = placement.day;
+  }
+  if (!head.last_message ||
+      schema::IsNewer(position, {head.last_sent_at, head.last_message->bytes})) {
+    head.last_message = id;
+    head.last_sent_at = placement.sent_at;
+    // A time of the future does not pin a conversation to the top of the inbox.
+    head.last_activity_at = std::min(placement.sent_at, now);
+  }
+  if (placement.sent_at > now + kOddTimes) head.odd_times = true;
+  if (unread) {
+    head.unread = true;
+    head.status = ConversationStatus::kOpen;
+  }
+  thread.changed = true;
+  return id;
+}
+
+Status ThreadWriter::AddTombstone(const Thread* thread, const Placement& placement,
+                                  Direction direction, const PlatformId& sender) {
+  codec::MessageRecord record;
+  record.conversation = thread != nullptr ? thread->head.id : ConversationId::Random();
+  record.sent_at = placement.sent_at;
+  record.received_at = transaction_.now();
+  record.withdrawn = true;
+  const bool has_sender = direction == Direction::kIncoming && !sender.empty();
+  const Subject owner = has_sender          ? Subject::Person(account_.id, sender)
+                        : thread != nullptr ? OwnerOf(thread->head)
+                                            : Subject::Pseudo(account_.id, record.conversation);
+  MAYFLY_ASSIGN_OR_RETURN(const Slot slot, transaction_.SlotOf(placement.day, owner));
+  MAYFLY_ASSIGN_OR_RETURN(const Bytes16 cblind,
+                          transaction_.ConversationBlind(placement.day, record.conversation));
+  return transaction_.PutMessage(placement.day, cblind, placement.dkey, slot, account_.id,
+                                 direction, placement.born, std::move(record));
+}
+
+Result<bool> ThreadWriter::Withdraw(const PlatformId& message) {
+  const TimePoint now = transaction_.now();
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(account_.id, message, now));
+  if (!id || withdrawn_.contains(*id)) return false;
+  auto stored = core_.FindMessage(*id, now, transaction_.pairs());
+  if (!stored) {
+    // A damaged record (counted) cannot be read by anybody; the page goes on.
+    if (stored.error().code == ErrorCode::kCorrupt) return false;
+    return Fail(std::move(stored).error());
+  }
+  if (stored->record.withdrawn) return false;
+  codec::MessageRecord tombstone;
+  tombstone.conversation = stored->record.conversation;
+  tombstone.sent_at = stored->record.sent_at;
+  tombstone.received_at = stored->record.received_at;
+  tombstone.sequence = stored->record.sequence;
+  tombstone.reply = stored->record.reply;
+  tombstone.withdrawn = true;
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
+      id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
+      stored->header.direction, codec::Encode(tombstone)));
+  withdrawn_.insert(*id);
+
+  auto thread = FindById(stored->record.conversation);
+  if (!thread) {
+    if (thread.error().code == ErrorCode::kCorrupt) return true;  // counted; the text is gone
+    return Fail(std::move(thread).error());
+  }
+  if (*thread != nullptr && (*thread)->head.last_message == *id) {
+    (*thread)->newest_withdrawn = true;
+    (*thread)->changed = true;
+  }
+  return true;
+}
+
+Status ThreadWriter::FindNewest(Thread& thread) {
+  codec::HeadRecord& head = thread.head;
+  head.last_message = std::nullopt;
+  const auto consider = [&](const schema::ThreadPosition& position, ExpiryDay day,
+                            TimePoint received_at) {
+    if (head.last_message &&
+        !schema::IsNewer(position, {head.last_sent_at, head.last_message->bytes})) {
+      return;
+    }
+    head.last_message = MessageId{day, position.dkey};
+    head.last_sent_at = position.sent_at;
+    head.last_activity_at = std::min(position.sent_at, received_at);
+  };
+  if (thread.newest_added) {
+    consider(*thread.newest_added, thread.newest_added_day, transaction_.now());
+  }
+  for (const ExpiryDay day : head.days) {
+    if (!core_.IsUsable(day, transaction_.now())) continue;
+    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 cblind, transaction_.ConversationBlind(day, head.id));
+    MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(
+        Family::Day(day), {.prefix = schema::Key(schema::kMessage, cblind)},
+        [&](std::string_view key, std::string_view sealed) {
+          const auto position = schema::ParseMessageKey(key);
+          if (!position || withdrawn_.contains({day, position->dkey})) return true;
+          const auto stored = core_.OpenMessage(day, key, sealed, transaction_.pairs());
+          if (!stored || stored->record.withdrawn) return true;
+          consider(*position, day, stored->record.received_at);
+          return false;
+        }));
+  }
+  return {};
+}
+
+// --- heads and contacts
+
+Status ThreadWriter::FlushContacts(Thread& thread) {
+  const bool moved = thread.old != nullptr && thread.old->day != thread.day;
+  for (const PlatformId& person : thread.head.participants) {
+    const auto named = thread.contacts.find(person);
+    std::optional<Contact> contact;
+    if (named != thread.contacts.end()) contact = named->second;
+    if (thread.old != nullptr && !moved) {
+      const bool joined = std::find(thread.old->record.participants.begin(),
+                                    thread.old->record.participants.end(),
+                                    person) == thread.old->record.participants.end();
+      if (!contact && !joined) continue;
+      if (!contact) {
+        MAYFLY_ASSIGN_OR_RETURN(
+            const auto stored, core_.LoadContact(account_.id, person, thread.day,
+                                                 transaction_.pairs()));
+        if (stored) continue;
+      }
+    }
+    if (!contact && thread.old != nullptr) {
+      MAYFLY_ASSIGN_OR_RETURN(contact,
+                              core_.FindContact(account_.id, person, thread.old->day,
+                                                transaction_.now(), transaction_.pairs()));
+    }
+    if (!contact) contact = Contact{.platform_id = person};
+    MAYFLY_ASSIGN_OR_RETURN(const bool stored,
+                            transaction_.HasContact(thread.day, account_.id, *contact));
+    if (!stored) {
+      MAYFLY_RETURN_IF_ERROR(transaction_.PutContact(thread.day, account_.id, *contact));
+      thread.changed = true;
+    }
+  }
+  if (!moved) return {};
+  for (const PlatformId& person : thread.old->record.participants) {
+    MAYFLY_RETURN_IF_ERROR(transaction_.RemoveContact(thread.old->day, account_.id, person));
+  }
+  return {};
+}
+
+Status ThreadWriter::Flush() {
+  for (auto& [platform_id, entry] : threads_) {
+    Thread& thread = *entry;
+    // A conversation of which nothing was stored leaves nothing behind.
+    if (thread.old == nullptr && !thread.newest_added) continue;
+    if (thread.newest_withdrawn) MAYFLY_RETURN_IF_ERROR(FindNewest(thread));
+    MAYFLY_RETURN_IF_ERROR(FlushContacts(thread));
+    if (!thread.changed) continue;
+    std::erase_if(thread.head.days, [&](ExpiryDay day) {
+      return !IsVisible(StartOf(day), transaction_.now());
+    });
+    MAYFLY_RETURN_IF_ERROR(transaction_.PutHead(thread.old, thread.head, thread.day));
+  }
+  return {};
+}
+
+}  // namespace mayfly::store

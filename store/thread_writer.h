@@ -1,0 +1,87 @@
+// Writing into conversations, within one transaction: where a message belongs, whether it is new, and
+// what it does to its conversation's head. Each head, contact and inbox row is written once, by Flush,
+// however many messages the transaction adds. Internal to the store.
+#ifndef MAYFLY_STORE_THREAD_WRITER_H_
+#define MAYFLY_STORE_THREAD_WRITER_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "store/core.h"
+
+namespace mayfly::store {
+
+class ThreadWriter {
+ public:
+  ThreadWriter(Transaction& transaction, const Account& account);
+
+  struct Thread {
+    HeadPtr old;             // as stored; null for a new conversation
+    codec::HeadRecord head;  // as it will be
+    ExpiryDay day{};         // the family in which it will lie
+    bool changed = false;
+    bool newest_withdrawn = false;  // the newest visible message must be found again
+    std::map<PlatformId, Contact> contacts;          // as this transaction was told
+    std::optional<schema::ThreadPosition> newest_added;  // visible messages of this transaction
+    ExpiryDay newest_added_day{};
+  };
+  // Null when the conversation is not known.
+  Result<Thread*> Find(const PlatformId& platform_id);
+  Result<Thread*> FindById(const ConversationId& id);
+  Thread& Create(const PlatformId& platform_id);
+  // What the platform says about the conversation: replaces participants and standing.
+  void Describe(Thread& thread, const std::vector<Contact>& participants, bool group,
+                PlatformStanding standing);
+
+  enum class Verdict { kNew, kDuplicate, kPastHorizon };
+  struct Placement {
+    Verdict verdict = Verdict::kNew;
+    ExpiryDay day{};      // where it lies or will lie, but for kPastHorizon
+    Bytes16 dkey = {};    // of a new one
+    TimePoint sent_at;    // as shown and ordered
+    TimePoint born;
+    bool future = false;  // claims to be sent after now
+    std::optional<std::uint32_t> forget_day;  // needs a fingerprint until then
+  };
+  // Decides once for each message; a second call for the same one says kDuplicate.
+  Result<Placement> Place(const PlatformId& message, std::optional<TimePoint> sent_at);
+
+  // Stores a new message. `record` brings ids, text and flags; its times and sequence are set here.
+  Result<MessageId> Add(Thread& thread, const Placement& placement, Direction direction,
+                        codec::MessageRecord record);
+  // Stores the tombstone of a message that was withdrawn before it was stored. `thread` may be null.
+  Status AddTombstone(const Thread* thread, const Placement& placement, Direction direction,
+                      const PlatformId& sender);
+  // Turns a stored message into its tombstone. False when it is not stored, or withdrawn already.
+  Result<bool> Withdraw(const PlatformId& message);
+
+  // Writes heads, lookups, inbox rows and contacts. Last.
+  Status Flush();
+
+ private:
+  Result<Thread*> Load(const PlatformId& platform_id, const ConversationId& id);
+  Status FindNewest(Thread& thread);
+  Status FlushContacts(Thread& thread);
+  void AddParticipant(Thread& thread, const PlatformId& person);
+  Result<std::optional<ExpiryDay>> FindDuplicate(const PlatformId& message, Placement& placement,
+                                                 bool everywhere);
+
+  Transaction& transaction_;
+  Core& core_;
+  const Account account_;
+  const RetentionRule rule_;
+  const std::optional<TimePoint> forgotten_until_;
+  std::vector<RetentionRule> other_rules_;  // under which living messages may have been stamped
+  bool rules_unknown_ = false;
+  bool fingerprints_undated_ = false;
+  std::map<PlatformId, std::unique_ptr<Thread>> threads_;
+  std::set<PlatformId> placed_;
+  std::set<MessageId> withdrawn_;
+};
+
+}  // namespace mayfly::store
+
+#endif  // MAYFLY_STORE_THREAD_WRITER_H_
