@@ -1,1 +1,324 @@
-// Being written.
+#include "service/command_line.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+
+#include "service/admin_client.h"
+#include "service/open_store.h"
+#include "service/supervisor/supervisor.h"
+#include "service/version.h"
+#include "store/model/json.h"
+
+namespace mayfly::service {
+namespace {
+
+namespace fs = std::filesystem;
+
+int Complain(const Error& error) {
+  std::cerr << "mayfly: " << error.message << "\n";
+  return error.code == ErrorCode::kInvalidArgument ? kExitConfig : 1;
+}
+
+// A configuration holds no secret, but where the keys lie is nobody's business.
+Status WriteNewFile(const fs::path& file, const std::string& text) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+  if (fd < 0) {
+    return Fail(ErrorCode::kInvalidArgument,
+                file.string() + (errno == EEXIST ? ": exists already; init overwrites nothing"
+                                                 : ": cannot be written"));
+  }
+  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                       ::fsync(fd) == 0;
+  ::close(fd);
+  if (!written) return Fail(ErrorCode::kIo, file.string() + ": could not be written whole");
+  return {};
+}
+
+std::string TokenRequest(const std::string& role, const std::string& label, int days) {
+  std::string body;
+  json::Writer(&body)
+      .StartObject()
+      .Field("role", role)
+      .Field("label", label)
+      .IntField("days", days)
+      .EndObject();
+  return body;
+}
+
+// Either the running service answers, or nobody serves and the store is ours to open.
+Result<std::unique_ptr<store::Store>> OpenAlone(const Config& config) {
+  MAYFLY_ASSIGN_OR_RETURN(store::SecretKey master, store::LoadMasterKey(config.master_key));
+  return OpenStore(config, std::move(master), /*create=*/false);
+}
+
+Result<LocalResponse> AskService(const Config& config, const std::string& method,
+                                 const std::string& target, const std::string& body) {
+  MAYFLY_ASSIGN_OR_RETURN(const LocalResponse answer,
+                          CallUnixSocket(config.admin_socket(), method, target, {}, body));
+  if (answer.status < 200 || answer.status > 299) {
+    auto problem = json::Parse(answer.body);
+    std::string title = "the service refused";
+    if (problem) {
+      if (auto text = problem->String("title")) title = *text;
+    }
+    return Fail(ErrorCode::kIo, title + " (" + std::to_string(answer.status) + ")");
+  }
+  return answer;
+}
+
+Actor CommandLineActor() {
+  return {.id = "cli:" + std::to_string(::getuid()), .scopes = 0, .request_id = "cli"};
+}
+
+int CreateToken(const Config& config, const std::string& role_word, const std::string& label,
+                int days, bool as_json, const Clock& clock) {
+  auto answer = AskService(config, "POST", "/admin/tokens", TokenRequest(role_word, label, days));
+  std::string token, id, expires_at;
+  if (answer) {
+    auto parsed = json::Parse(answer->body);
+    if (!parsed) return Complain(parsed.error());
+    token = parsed->String("token").value_or("");
+    id = parsed->String("id").value_or("");
+    expires_at = parsed->String("expires_at").value_or("");
+  } else if (answer.error().code == ErrorCode::kUnavailable) {
+    auto store = OpenAlone(config);
+    if (!store) return Complain(store.error());
+    const auto role = ParseRole(role_word);
+    if (!role) {
+      return Complain({.code = ErrorCode::kInvalidArgument,
+                       .message = "--role must be comms, privacy, administrator, auditor or operator"});
+    }
+    auto created = (*store)->tokens().Create(*role, label, std::chrono::days(days),
+                                             CommandLineActor(), clock.Now());
+    if (!created) return Complain(created.error());
+    token = created->token.Reveal();
+    id = created->info.id;
+    expires_at = FormatRfc3339(created->info.expires_at);
+  } else {
+    return Complain(answer.error());
+  }
+  if (as_json) {
+    std::string out;
+    json::Writer(&out)
+        .StartObject()
+        .Field("id", id)
+        .Field("role", role_word)
+        .Field("token", token)
+        .Field("expires_at", expires_at)
+        .EndObject();
+    std::cout << out << "\n";
+  } else {
+    std::cout << token << "\n";
+    std::cerr << "Shown once. Role " << role_word << ", valid until " << expires_at << ", id " << id
+              << ".\n";
+  }
+  return 0;
+}
+
+int PreviewExpiry(const Config& config, const Clock& clock) {
+  auto answer = AskService(config, "POST", "/admin/expire", R"({"dry_run":true})");
+  if (answer) {
+    std::cout << answer->body << "\n";
+    return 0;
+  }
+  if (answer.error().code != ErrorCode::kUnavailable) return Complain(answer.error());
+  auto store = OpenAlone(config);
+  if (!store) return Complain(store.error());
+  auto due = (*store)->purge().DryRun(clock.Now());
+  if (!due) return Complain(due.error());
+  std::string out;
+  json::Writer writer(&out);
+  // The same document as the service gives.
+  writer.StartObject().Key("items").StartArray();
+  for (const store::Purge::Preview& date : *due) {
+    writer.StartObject()
+        .Field("day", FormatDay(date.day))
+        .IntField("messages", static_cast<std::int64_t>(date.messages))
+        .IntField("bytes", static_cast<std::int64_t>(date.bytes))
+        .EndObject();
+  }
+  writer.EndArray().Key("next_cursor").Null().Field("has_more", false).EndObject();
+  std::cout << out << "\n";
+  return 0;
+}
+
+int ShowStatus(const Config& config, const Clock& clock) {
+  auto answer = AskService(config, "GET", "/admin/status", "");
+  if (answer) {
+    std::cout << "{\"running\":true,\"service\":" << answer->body << "}\n";
+    return 0;
+  }
+  if (answer.error().code != ErrorCode::kUnavailable) return Complain(answer.error());
+  auto store = OpenAlone(config);
+  if (!store) return Complain(store.error());
+  const store::Store::ExpiryView view = (*store)->View(clock.Now());
+  std::string out;
+  json::Writer writer(&out);
+  writer.StartObject().Field("running", false);
+  writer.Key("oldest_living");
+  if (view.oldest_living) {
+    writer.String(FormatDay(*view.oldest_living));
+  } else {
+    writer.Null();
+  }
+  writer.IntField("due_not_destroyed", static_cast<std::int64_t>(view.due_not_destroyed.size()));
+  writer.EndObject();
+  std::cout << out << "\n";
+  return 0;
+}
+
+int Serve(const Config& config, const ProgramTraits& traits) {
+  const fs::path program = ProgramPath();
+  SupervisorOptions options;
+  options.core_program = program;
+  options.core_arguments = {"core", "--config", config.file.string()};
+  if (traits.core_arguments) {
+    for (std::string& argument : traits.core_arguments()) {
+      options.core_arguments.push_back(std::move(argument));
+    }
+  }
+  options.worker_program = program.parent_path() / "mayfly-worker";
+  options.listen = config.listen;
+  options.admin_socket = config.admin_socket();
+  options.port_file = config.port_file();
+  options.drain_deadline = config.drain_deadline;
+  if (!config.egress.ca_file.empty()) options.worker_read_paths = {config.egress.ca_file};
+  std::error_code error;
+  if (!fs::exists(options.worker_program, error)) {
+    return Complain({.code = ErrorCode::kInvalidArgument,
+                     .message = options.worker_program.string() + ": is missing; it belongs beside " +
+                                program.string()});
+  }
+  if (!fs::is_directory(config.run_dir, error) && !fs::create_directories(config.run_dir, error)) {
+    return Complain({.code = ErrorCode::kIo, .message = config.run_dir.string() + ": cannot be made"});
+  }
+  if (::chmod(config.run_dir.c_str(), 0700) != 0) {
+    return Complain({.code = ErrorCode::kIo,
+                     .message = config.run_dir.string() + ": must belong to the user of the service"});
+  }
+  return RunSupervisor(options);
+}
+
+}  // namespace
+
+fs::path ProgramPath() {
+  std::error_code error;
+  return fs::read_symlink("/proc/self/exe", error);
+}
+
+Status Initialise(const fs::path& config_file, const InitAnswers& answers) {
+  std::error_code error;
+  const fs::path file = fs::absolute(config_file, error).lexically_normal();
+  InitAnswers absolute = answers;
+  for (fs::path* path : {&absolute.data_dir, &absolute.master_key, &absolute.run_dir}) {
+    *path = fs::absolute(*path, error).lexically_normal();
+  }
+  if (fs::exists(file, error)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                file.string() + ": exists already; init overwrites nothing");
+  }
+  const std::string text = RenderConfig(absolute);
+  MAYFLY_ASSIGN_OR_RETURN(const Config config, ParseConfig(text, file));
+  fs::create_directories(file.parent_path(), error);
+  fs::create_directories(config.master_key.parent_path(), error);
+  MAYFLY_RETURN_IF_ERROR(CreateStore(config));
+  return WriteNewFile(file, text);
+}
+
+int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
+  ::umask(077);
+  CLI::App app("Mayfly, the social inbox that forgets.", traits.name);
+  app.require_subcommand(1);
+  std::string config_file = "/etc/mayfly/mayfly.toml";
+  const auto with_config = [&](CLI::App* command) {
+    command->add_option("--config", config_file, "Configuration file")->capture_default_str();
+    return command;
+  };
+
+  std::string dir;
+  InitAnswers answers{.data_dir = "/var/lib/mayfly",
+                      .master_key = "/etc/mayfly/master.key",
+                      .run_dir = "/run/mayfly",
+                      .listen = {"127.0.0.1:8080"}};
+  CLI::App* init = with_config(app.add_subcommand(
+      "init", "Make configuration, master key, keys and store. Overwrites nothing."));
+  init->add_option("--dir", dir, "Put everything below this directory");
+  init->add_option("--data", answers.data_dir, "Directory of the data")->capture_default_str();
+  init->add_option("--master-key", answers.master_key, "File of the master key")
+      ->capture_default_str();
+  init->add_option("--run", answers.run_dir, "Directory of the sockets")->capture_default_str();
+  init->add_option("--listen", answers.listen, "Addresses, such as 127.0.0.1:8080 or unix:/path")
+      ->capture_default_str();
+  init->add_flag("--insecure-loopback", answers.insecure_loopback,
+                 "Allow plain HTTP to platform imitations on this machine");
+
+  CLI::App* serve = with_config(app.add_subcommand("serve", "Run the service."));
+  CLI::App* core = with_config(app.add_subcommand("core", "Started by serve."));
+  core->group("");
+  CLI::App* token = app.add_subcommand("token", "Bearer tokens of the REST API.");
+  token->require_subcommand(1);
+  CLI::App* token_create = with_config(token->add_subcommand("create", "Make a token; shown once."));
+  std::string role, label;
+  int days = 30;
+  bool as_json = false;
+  token_create
+      ->add_option("--role", role, "comms, privacy, administrator, auditor or operator")
+      ->required()
+      ->check(CLI::IsMember({"comms", "privacy", "administrator", "auditor", "operator"}));
+  token_create->add_option("--label", label, "Whose it is, for the list of tokens")->required();
+  token_create->add_option("--days", days, "Days until it ends")
+      ->check(CLI::Range(1, 90))
+      ->capture_default_str();
+  token_create->add_flag("--json", as_json, "Print JSON");
+  CLI::App* expire = with_config(app.add_subcommand("expire", "What expiry would end now."));
+  bool dry_run = false;
+  expire->add_flag("--dry-run", dry_run, "Change nothing: expiry itself needs nobody")->required();
+  CLI::App* status = with_config(app.add_subcommand("status", "State of the service or its store."));
+  CLI::App* version = app.add_subcommand("version", "Print the version.");
+
+  if (traits.extend) traits.extend(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  }
+
+  if (*version) {
+    std::cout << traits.name << " " << kVersion << "\n";
+    return 0;
+  }
+  if (*init) {
+    if (!dir.empty()) {
+      const fs::path base(dir);
+      config_file = (base / "mayfly.toml").string();
+      answers.data_dir = base / "data";
+      answers.master_key = base / "master.key";
+      answers.run_dir = base / "run";
+    }
+    if (auto made = Initialise(config_file, answers); !made) return Complain(made.error());
+    std::cout << "Made " << config_file << ". Next: put your organisation's words into it, then\n  "
+              << traits.name << " serve --config " << config_file << "\n";
+    return 0;
+  }
+  const CoreHooks hooks = traits.core_hooks ? traits.core_hooks() : CoreHooks();
+  if (*core) return RunCore(config_file, hooks);
+  // Only our own commands need the configuration here; those of traits.extend ran in their callbacks.
+  if (!*serve && !*token_create && !*expire && !*status) return 0;
+  auto config = LoadConfig(config_file);
+  if (!config) return Complain(config.error());
+  if (*serve) return Serve(*config, traits);
+  const std::unique_ptr<Clock> clock =
+      hooks.make_clock ? hooks.make_clock() : std::make_unique<SystemClock>();
+  if (*token_create) return CreateToken(*config, role, label, days, as_json, *clock);
+  if (*expire) return PreviewExpiry(*config, *clock);
+  return ShowStatus(*config, *clock);
+}
+
+}  // namespace mayfly::service

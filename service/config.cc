@@ -1,1 +1,364 @@
-// Being written.
+#include "service/config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <sstream>
+#include <string_view>
+#include <toml++/toml.h>
+
+namespace mayfly::service {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A table of the file together with the keys that it may hold. Reading a key marks it as known; what is
+// left unread at the end is refused.
+class Section {
+ public:
+  Section(const fs::path& file, std::string name, const toml::table* table)
+      : file_(file), name_(std::move(name)), table_(table) {}
+
+  Error Wrong(std::string_view key, std::string_view allowed) const {
+    const toml::node* node = table_ != nullptr ? table_->get(key) : nullptr;
+    return WrongAt(node, key, allowed);
+  }
+  Error WrongAt(const toml::node* node, std::string_view key, std::string_view allowed) const {
+    std::ostringstream message;
+    message << file_.string();
+    if (node != nullptr && node->source().begin.line > 0) message << ":" << node->source().begin.line;
+    message << ": " << name_ << "." << key << ": " << allowed;
+    return {.code = ErrorCode::kInvalidArgument,
+            .message = message.str(),
+            .field = name_ + "." + std::string(key)};
+  }
+
+  Status String(std::string_view key, std::string* out, bool required = false) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) {
+      if (required) return Fail(Wrong(key, "is required and must be a text"));
+      return {};
+    }
+    const auto value = node->value<std::string>();
+    if (!node->is_string() || !value) return Fail(WrongAt(node, key, "must be a text in quotes"));
+    if (value->empty() && required) return Fail(WrongAt(node, key, "must not be empty"));
+    *out = *value;
+    return {};
+  }
+
+  Status Path(std::string_view key, fs::path* out) {
+    std::string text;
+    MAYFLY_RETURN_IF_ERROR(String(key, &text, /*required=*/true));
+    *out = fs::path(text);
+    if (out->is_relative()) *out = file_.parent_path() / *out;
+    *out = out->lexically_normal();
+    return {};
+  }
+
+  Status Bool(std::string_view key, bool* out) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return {};
+    if (!node->is_boolean()) return Fail(WrongAt(node, key, "must be true or false"));
+    *out = *node->value<bool>();
+    return {};
+  }
+
+  template <class T>
+  Status Integer(std::string_view key, T* out, std::int64_t low, std::int64_t high) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return {};
+    const auto value = node->value<std::int64_t>();
+    if (!node->is_integer() || !value || *value < low || *value > high) {
+      return Fail(WrongAt(node, key, "must be a whole number from " + std::to_string(low) + " to " +
+                                         std::to_string(high)));
+    }
+    *out = static_cast<T>(*value);
+    return {};
+  }
+
+  // "250ms", "20s", "5m".
+  Status Duration(std::string_view key, std::chrono::milliseconds* out,
+                  std::chrono::milliseconds low, std::chrono::milliseconds high) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return {};
+    const std::string allowed = "must be a duration such as \"500ms\", \"20s\" or \"5m\", from " +
+                                std::to_string(low.count()) + "ms to " +
+                                std::to_string(high.count()) + "ms";
+    const auto text = node->value<std::string>();
+    if (!node->is_string() || !text) return Fail(WrongAt(node, key, allowed));
+    std::int64_t number = 0;
+    const char* const end = text->data() + text->size();
+    const auto [rest, error] = std::from_chars(text->data(), end, number);
+    if (error != std::errc() || number < 0 || number > 1'000'000'000) {
+      return Fail(WrongAt(node, key, allowed));
+    }
+    const std::string_view unit(rest, static_cast<std::size_t>(end - rest));
+    std::chrono::milliseconds value{};
+    if (unit == "ms") {
+      value = std::chrono::milliseconds(number);
+    } else if (unit == "s") {
+      value = std::chrono::seconds(number);
+    } else if (unit == "m") {
+      value = std::chrono::minutes(number);
+    } else {
+      return Fail(WrongAt(node, key, allowed));
+    }
+    if (value < low || value > high) return Fail(WrongAt(node, key, allowed));
+    *out = value;
+    return {};
+  }
+
+  Status Strings(std::string_view key, std::vector<std::string>* out) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return {};
+    const toml::array* array = node->as_array();
+    if (array == nullptr) return Fail(WrongAt(node, key, "must be a list of texts"));
+    for (const toml::node& item : *array) {
+      const auto value = item.value<std::string>();
+      if (!item.is_string() || !value) return Fail(WrongAt(&item, key, "must be a list of texts"));
+      out->push_back(*value);
+    }
+    return {};
+  }
+
+  const toml::node* NodeOf(std::string_view key) const {
+    return table_ != nullptr ? table_->get(key) : nullptr;
+  }
+
+  // Refuses what nobody read.
+  Status Done() const {
+    if (table_ == nullptr) return {};
+    for (const auto& [key, node] : *table_) {
+      if (std::find(known_.begin(), known_.end(), key.str()) == known_.end()) {
+        std::string allowed = "is not a setting; this section has";
+        for (const std::string& name : known_) allowed += " " + name;
+        return Fail(WrongAt(&node, IsWord(key.str()) ? key.str() : std::string_view("(unnamed)"),
+                            allowed));
+      }
+    }
+    return {};
+  }
+
+ private:
+  static bool IsWord(std::string_view text) {
+    return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+    });
+  }
+
+  const toml::node* Take(std::string_view key) {
+    known_.emplace_back(key);
+    return NodeOf(key);
+  }
+
+  const fs::path& file_;
+  std::string name_;
+  const toml::table* table_;
+  std::vector<std::string> known_;
+};
+
+constexpr std::string_view kListenRule =
+    "must be \"127.0.0.1:PORT\", \"[::1]:PORT\" or \"unix:/absolute/path\": other addresses need TLS, "
+    "which this version does not have";
+
+std::optional<ListenAddress> ParseListen(const std::string& text) {
+  if (text.starts_with("unix:")) {
+    const fs::path path(text.substr(5));
+    if (!path.is_absolute() || path.string().size() > 100) return std::nullopt;
+    return ListenAddress{.unix_path = path};
+  }
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos) return std::nullopt;
+  std::string host = text.substr(0, colon);
+  if (host == "[::1]") {
+    host = "::1";
+  } else if (host != "127.0.0.1") {
+    return std::nullopt;
+  }
+  unsigned port = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, port);
+  if (error != std::errc() || rest != end || port > 65'535) return std::nullopt;
+  return ListenAddress{.host = host, .port = static_cast<std::uint16_t>(port)};
+}
+
+Status ReadOrganisation(Section section, Config* config) {
+  MAYFLY_RETURN_IF_ERROR(section.String("name", &config->about.organisation, true));
+  MAYFLY_RETURN_IF_ERROR(section.String("purposes", &config->about.purposes, true));
+  MAYFLY_RETURN_IF_ERROR(section.String("recipients", &config->about.recipients, true));
+  MAYFLY_RETURN_IF_ERROR(section.String("data_location", &config->about.data_location, true));
+  MAYFLY_RETURN_IF_ERROR(section.String("contact", &config->about.contact, true));
+  MAYFLY_RETURN_IF_ERROR(section.String("zone", &config->zone_name));
+  auto zone = Zone::Load(config->zone_name);
+  if (!zone) {
+    return Fail(section.Wrong("zone", "must be a time zone name of the IANA database, such as "
+                                      "\"Europe/London\""));
+  }
+  config->zone = *zone;
+  return section.Done();
+}
+
+Status ReadPaths(Section section, Config* config) {
+  MAYFLY_RETURN_IF_ERROR(section.Path("data", &config->data_dir));
+  MAYFLY_RETURN_IF_ERROR(section.Path("master_key", &config->master_key));
+  MAYFLY_RETURN_IF_ERROR(section.Path("run", &config->run_dir));
+  const fs::path relative = config->master_key.lexically_relative(config->data_dir);
+  if (!relative.empty() && *relative.begin() != "..") {
+    return Fail(section.Wrong("master_key",
+                              "must lie outside paths.data: whoever copies the data must not get "
+                              "the key with it"));
+  }
+  if (config->admin_socket().string().size() > 100) {
+    return Fail(section.Wrong("run", "must be a path of at most 90 bytes: a Unix socket lies in it"));
+  }
+  return section.Done();
+}
+
+Status ReadHttp(Section section, Config* config) {
+  using std::chrono::milliseconds;
+  std::vector<std::string> listen;
+  MAYFLY_RETURN_IF_ERROR(section.Strings("listen", &listen));
+  if (listen.empty()) return Fail(section.Wrong("listen", kListenRule));
+  if (listen.size() > 8) return Fail(section.Wrong("listen", "may hold at most 8 addresses"));
+  for (const std::string& text : listen) {
+    auto address = ParseListen(text);
+    if (!address) return Fail(section.Wrong("listen", kListenRule));
+    config->listen.push_back(*address);
+  }
+  api::ServerLimits& limits = config->limits;
+  const milliseconds low{100}, high{600'000};
+  MAYFLY_RETURN_IF_ERROR(section.Integer("head_bytes_max", &limits.head_bytes_max, 1'024, 65'536));
+  MAYFLY_RETURN_IF_ERROR(section.Integer("fields_max", &limits.fields_max, 10, 1'000));
+  MAYFLY_RETURN_IF_ERROR(section.Integer("body_bytes_max", &limits.body_bytes_max, 1'024, 1 << 20));
+  MAYFLY_RETURN_IF_ERROR(section.Integer("target_bytes_max", &limits.target_bytes_max, 256, 16'384));
+  MAYFLY_RETURN_IF_ERROR(section.Duration("head_deadline", &limits.head_deadline, low, high));
+  MAYFLY_RETURN_IF_ERROR(section.Duration("body_deadline", &limits.body_deadline, low, high));
+  MAYFLY_RETURN_IF_ERROR(section.Duration("write_deadline", &limits.write_deadline, low, high));
+  MAYFLY_RETURN_IF_ERROR(section.Duration("idle_deadline", &limits.idle_deadline, low, high));
+  MAYFLY_RETURN_IF_ERROR(section.Integer("connections_max", &limits.connections_max, 1, 65'536));
+  MAYFLY_RETURN_IF_ERROR(section.Integer("connections_per_address_max",
+                                         &limits.connections_per_address_max, 1, 65'536));
+  MAYFLY_RETURN_IF_ERROR(section.Integer("threads", &limits.threads, 1, 64));
+  MAYFLY_RETURN_IF_ERROR(
+      section.Duration("drain_deadline", &config->drain_deadline, low, milliseconds(120'000)));
+  return section.Done();
+}
+
+Status ReadEgress(Section section, Config* config) {
+  MAYFLY_RETURN_IF_ERROR(
+      section.Bool("insecure_loopback", &config->egress.insecure_loopback));
+  MAYFLY_RETURN_IF_ERROR(section.Strings("allow", &config->egress.private_hosts));
+  MAYFLY_RETURN_IF_ERROR(section.String("ca_file", &config->egress.ca_file));
+  for (const std::string& host : config->egress.private_hosts) {
+    const bool plain = !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == ':';
+    });
+    if (!plain) {
+      return Fail(section.Wrong("allow", "must be a list of host or host:port in lower case"));
+    }
+  }
+  if (!config->egress.ca_file.empty() && !fs::path(config->egress.ca_file).is_absolute()) {
+    return Fail(section.Wrong("ca_file", "must be an absolute path"));
+  }
+  return section.Done();
+}
+
+Result<Config> FromTable(const toml::table& table, const fs::path& file) {
+  Config config;
+  config.file = file;
+  const auto section = [&](std::string name) {
+    const toml::node* node = table.get(name);
+    return Section(file, name, node != nullptr ? node->as_table() : nullptr);
+  };
+  Section top(file, "(top level)", &table);
+  for (const auto& [key, node] : table) {
+    static constexpr std::string_view kSections[] = {"organisation", "paths",  "http",
+                                                     "polling",      "egress", "sandbox"};
+    if (std::find(std::begin(kSections), std::end(kSections), key.str()) == std::end(kSections)) {
+      return Fail(top.WrongAt(&node, "(unknown)",
+                              "is not a section; there are organisation, paths, http, polling, "
+                              "egress and sandbox"));
+    }
+    if (!node.is_table()) return Fail(top.WrongAt(&node, key.str(), "must be a [section]"));
+  }
+  MAYFLY_RETURN_IF_ERROR(ReadOrganisation(section("organisation"), &config));
+  MAYFLY_RETURN_IF_ERROR(ReadPaths(section("paths"), &config));
+  MAYFLY_RETURN_IF_ERROR(ReadHttp(section("http"), &config));
+  Section polling = section("polling");
+  MAYFLY_RETURN_IF_ERROR(polling.Duration("interval", &config.poll_interval,
+                                          std::chrono::milliseconds(200), std::chrono::hours(1)));
+  MAYFLY_RETURN_IF_ERROR(polling.Done());
+  MAYFLY_RETURN_IF_ERROR(ReadEgress(section("egress"), &config));
+  Section sandbox = section("sandbox");
+  MAYFLY_RETURN_IF_ERROR(sandbox.Bool("required", &config.sandbox_required));
+  MAYFLY_RETURN_IF_ERROR(sandbox.Done());
+  return config;
+}
+
+}  // namespace
+
+Result<Config> ParseConfig(const std::string& text, const fs::path& file) {
+  try {
+    const toml::table table = toml::parse(text, file.string());
+    return FromTable(table, file);
+  } catch (const toml::parse_error& error) {
+    // The library's sentence may quote the file, so only the place is told.
+    return Fail(ErrorCode::kInvalidArgument,
+                file.string() + ":" + std::to_string(error.source().begin.line) +
+                    ": is not TOML from here on; texts need quotes, sections stand in [brackets]");
+  }
+}
+
+Result<Config> LoadConfig(const fs::path& file) {
+  std::error_code ignored;
+  const fs::path absolute = fs::absolute(file, ignored);
+  std::ifstream in(absolute, std::ios::binary);
+  if (!in) {
+    return Fail(ErrorCode::kInvalidArgument,
+                absolute.string() + ": cannot be read; make one with `mayfly init`");
+  }
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (text.str().size() > (1u << 20)) {
+    return Fail(ErrorCode::kInvalidArgument, absolute.string() + ": is larger than 1 MiB");
+  }
+  return ParseConfig(text.str(), absolute);
+}
+
+std::string RenderConfig(const InitAnswers& answers) {
+  std::ostringstream out;
+  out << R"(# Mayfly. Every setting is explained in config/mayfly.example.toml.
+
+[organisation]
+name = "Example Statistics Office"
+zone = "Europe/London"        # the second clock of "three calendar months"; UTC is always the first
+purposes = "Answering the messages that people send us"
+recipients = "Our communications team; the platform on which a message was sent"
+data_location = "This server"
+contact = "privacy@example.org"
+
+[paths]
+data = ")" << answers.data_dir.string()
+      << R"("
+master_key = ")" << answers.master_key.string()
+      << R"("   # keep it away from backups of the data
+run = ")" << answers.run_dir.string()
+      << R"("
+
+[http]
+listen = [)";
+  for (std::size_t i = 0; i < answers.listen.size(); ++i) {
+    out << (i == 0 ? "" : ", ") << '"' << answers.listen[i] << '"';
+  }
+  out << "]\n";
+  if (answers.insecure_loopback) {
+    out << "\n[egress]\ninsecure_loopback = true   # a platform imitation on this machine; never in "
+           "production\n";
+  }
+  return out.str();
+}
+
+}  // namespace mayfly::service

@@ -1,1 +1,20 @@
-# Tests of core.
+# Tests of the core's own parts: configuration, coverage, sending, expiry, the command line.
+mayfly_test(core_tests
+  SOURCES unit/config_test.cc unit/coverage_test.cc
+  LIBRARIES mayfly_core LABELS unit)
+
+# The real programs, end to end. The simulated platform and the clock live in the test's own process.
+add_library(mayfly_e2e_support STATIC support/service_process.cc
+                                      ${PROJECT_SOURCE_DIR}/service/demo/demo_clock.cc)
+target_link_libraries(mayfly_e2e_support PUBLIC mayfly_core mayfly::simulators GTest::gmock)
+target_compile_definitions(mayfly_e2e_support PRIVATE MAYFLY_BINARY_DIR="${PROJECT_BINARY_DIR}")
+foreach(name first_light kill program)
+  mayfly_test(${name}_tests SOURCES e2e/${name}_test.cc LIBRARIES mayfly_e2e_support LABELS e2e)
+  add_dependencies(${name}_tests mayfly mayfly-worker mayfly-demo)
+  set_tests_properties(${name}_tests PROPERTIES TIMEOUT 900)
+endforeach()
+
+# ./dev bench
+add_executable(mayfly_bench bench/mayfly_bench.cc)
+target_link_libraries(mayfly_bench PRIVATE mayfly_core mayfly::engines RocksDB::rocksdb-shared)
+set_target_properties(mayfly_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})

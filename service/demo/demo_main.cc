@@ -1,1 +1,466 @@
-int main() { return 1; }
+// mayfly-demo: the real core and worker against simulated platforms, under a clock that can be moved.
+//
+//   mayfly-demo run        everything for a person who wants to see it work
+//   mayfly-demo simulate   a platform alone, for tests that drive it over /_sim/
+//   mayfly-demo clock      moves the clock of a running demo or test
+//   mayfly-demo serve|core|init|token|expire|status   as in mayfly, with --clock-file
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <thread>
+
+#include "connectors/bluesky/simulator.h"
+#include "service/admin_client.h"
+#include "service/command_line.h"
+#include "service/config.h"
+#include "service/demo/citizens.h"
+#include "service/demo/demo_clock.h"
+#include "store/model/json.h"
+
+namespace mayfly::service {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kRoles[] = {"comms", "privacy", "administrator", "auditor", "operator"};
+// Renewed long before they end, because the demo's clock may run fast.
+constexpr std::chrono::days kRenewTokensBefore{45};
+
+struct Options {
+  std::string clock_file;
+  // run
+  int port = 8080;
+  std::string data;
+  std::string tokens_file;
+  double days_per_minute = 1.0;
+  // simulate
+  int simulator_port = 0;
+  // clock
+  std::string set;
+  double rate = -1;
+  int advance_days = 0;
+  int fail_after_step = 0;
+};
+
+int Complain(const Error& error) {
+  std::cerr << "mayfly-demo: " << error.message << "\n";
+  return 1;
+}
+
+int WaitForSignal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGCHLD);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  return signal;
+}
+
+// Before any thread exists, so that only WaitForSignal and the loop of `run` see them.
+void BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+}
+
+int Simulate(const Options& options) {
+  BlockSignals();
+  auto clock = DemoClock::Open(options.clock_file);
+  if (!clock) return Complain(clock.error());
+  auto platform = connectors::BlueskySimulator::Start(
+      **clock, {.port = static_cast<std::uint16_t>(options.simulator_port),
+                .control_endpoints = true});
+  if (!platform) return Complain(platform.error());
+  std::cout << (*platform)->origin() << std::endl;
+  while (WaitForSignal() == SIGCHLD) {
+  }
+  return 0;
+}
+
+int MoveClock(const Options& options) {
+  if (!fs::exists(options.clock_file)) {
+    const auto start = ParseRfc3339(options.set);
+    if (!start) {
+      return Complain({.message = "--set must be a time such as 2026-11-22T12:00:00Z to make a clock"});
+    }
+    auto made = DemoClock::Create(options.clock_file, *start, options.rate < 0 ? 1 : options.rate);
+    return made ? 0 : Complain(made.error());
+  }
+  auto clock = DemoClock::Open(options.clock_file);
+  if (!clock) return Complain(clock.error());
+  TimePoint now = (*clock)->Now();
+  if (!options.set.empty()) {
+    const auto set = ParseRfc3339(options.set);
+    if (!set) return Complain({.message = "--set must be a time such as 2026-11-22T12:00:00Z"});
+    now = *set;
+  }
+  now += std::chrono::days(options.advance_days);
+  if (options.fail_after_step != 0) (*clock)->SetFailPoint(options.fail_after_step);
+  (*clock)->Set(now, options.rate < 0 ? (*clock)->rate() : options.rate);
+  std::cout << FormatRfc3339((*clock)->Now()) << "\n";
+  return 0;
+}
+
+class Demo {
+ public:
+  explicit Demo(const Options& options) : options_(options) {}
+
+  int Run() {
+    BlockSignals();
+    if (auto prepared = Prepare(); !prepared) return Complain(prepared.error());
+    if (auto started = StartService(); !started) return Complain(started.error());
+    int code = 0;
+    if (auto played = Play(); !played) code = Complain(played.error());
+    citizens_ = {};
+    ::kill(service_, SIGTERM);
+    int status = 0;
+    ::waitpid(service_, &status, 0);
+    if (temporary_) {
+      std::error_code ignored;
+      fs::remove_all(dir_, ignored);
+    }
+    std::cout << "Everything that the demo started has ended.\n";
+    return code;
+  }
+
+ private:
+  Status Prepare() {
+    if (options_.data.empty()) {
+      std::string name = (fs::temp_directory_path() / "mayfly-demo-XXXXXX").string();
+      if (::mkdtemp(name.data()) == nullptr) {
+        return Fail(ErrorCode::kIo, "no temporary directory can be made; give one with --data");
+      }
+      dir_ = name;
+      temporary_ = true;
+    } else {
+      dir_ = fs::absolute(options_.data);
+      std::error_code error;
+      fs::create_directories(dir_, error);
+      if (error) return Fail(ErrorCode::kIo, dir_.string() + ": cannot be made");
+    }
+    clock_file_ = dir_ / "clock";
+    config_file_ = dir_ / "mayfly.toml";
+    socket_ = dir_ / "run" / "api.sock";
+    // The machine's time is where the demo begins; from then on its own clock runs.
+    const double rate = std::max(options_.days_per_minute, 0.0) * 1440.0;
+    MAYFLY_RETURN_IF_ERROR(
+        DemoClock::Create(clock_file_, SystemClock().Now(), rate > 0 ? rate : 1));
+    if (!fs::exists(config_file_)) {
+      MAYFLY_RETURN_IF_ERROR(
+          Initialise(config_file_, {.data_dir = dir_ / "data",
+                                    .master_key = dir_ / "master.key",
+                                    .run_dir = dir_ / "run",
+                                    .listen = {"127.0.0.1:" + std::to_string(options_.port),
+                                               "unix:" + socket_.string()},
+                                    .insecure_loopback = true}));
+      std::ofstream more(config_file_, std::ios::app);
+      more << "\n[polling]\ninterval = \"1s\"\n";
+    }
+    return {};
+  }
+
+  // In a process of its own, started before this one has threads.
+  Status StartService() {
+    const fs::path program = ProgramPath();
+    const std::string log = (dir_ / "service.log").string();
+    const pid_t parent = ::getpid();
+    service_ = ::fork();
+    if (service_ < 0) return Fail(ErrorCode::kIo, "no process can be started");
+    if (service_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+      if (::getppid() != parent) ::_exit(1);
+      ::setpgid(0, 0);  // Ctrl-C reaches this demo, which then ends the service in order
+      sigset_t none;
+      sigemptyset(&none);
+      sigprocmask(SIG_SETMASK, &none, nullptr);
+      const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+      if (fd >= 0) {
+        ::dup2(fd, STDERR_FILENO);
+        ::dup2(fd, STDOUT_FILENO);
+      }
+      ::execl(program.c_str(), program.c_str(), "serve", "--config", config_file_.c_str(),
+              "--clock-file", clock_file_.c_str(), nullptr);
+      ::_exit(127);
+    }
+    return {};
+  }
+
+  // Waits for the port, for at most half a minute.
+  Status AwaitReady() {
+    for (int i = 0; i < 300; ++i) {
+      int status = 0;
+      if (::waitpid(service_, &status, WNOHANG) == service_) {
+        return Fail(ErrorCode::kUnavailable, "the service ended; its log is " +
+                                                 (dir_ / "service.log").string() +
+                                                 (temporary_ ? " (give --data to keep it)" : ""));
+      }
+      auto ready = CallUnixSocket(socket_, "GET", "/readyz", {}, "");
+      if (ready && ready->status == 200) return {};
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    return Fail(ErrorCode::kUnavailable, "the service did not become ready");
+  }
+
+  Status MakeTokens() {
+    for (const char* role : kRoles) {
+      std::string body;
+      json::Writer(&body).StartObject().Field("role", role).Field("label", "demo").IntField("days", 90).EndObject();
+      MAYFLY_ASSIGN_OR_RETURN(const LocalResponse answer,
+                              CallUnixSocket(dir_ / "run" / "admin.sock", "POST", "/admin/tokens",
+                                             {}, body));
+      MAYFLY_ASSIGN_OR_RETURN(const json::Value parsed, json::Parse(answer.body));
+      MAYFLY_ASSIGN_OR_RETURN(tokens_[role], parsed.String("token"));
+    }
+    tokens_end_ = clock_->Now() + std::chrono::days(90);
+    if (options_.tokens_file.empty()) return {};
+    std::string text;
+    {
+      json::Writer writer(&text);
+      writer.StartObject();
+      for (const auto& [role, token] : tokens_) writer.Field(role, token);
+      writer.EndObject();
+    }
+    // Written beside and renamed, so that a script never reads half of it.
+    const std::string fresh = options_.tokens_file + ".new";
+    const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    const bool written =
+        fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    if (fd >= 0) ::close(fd);
+    if (!written || ::rename(fresh.c_str(), options_.tokens_file.c_str()) != 0) {
+      return Fail(ErrorCode::kIo, options_.tokens_file + ": cannot be written");
+    }
+    return {};
+  }
+
+  Result<LocalResponse> Ask(const char* role, const std::string& method, const std::string& target,
+                            const std::string& body = "") {
+    return CallUnixSocket(socket_, method, target, {{"Authorization", "Bearer " + tokens_[role]}},
+                          body);
+  }
+
+  Status ConnectAccount() {
+    std::string body;
+    json::Writer(&body)
+        .StartObject()
+        .Field("platform", "bluesky")
+        .Field("label", "Our office on Bluesky")
+        .Key("options").StartObject()
+        .Field("service", platform_->origin())
+        .Field("identifier", kOfficeHandle)
+        .EndObject()
+        .Key("credential").StartObject()
+        .Field("password", kOfficeAppPassword)
+        .EndObject()
+        .EndObject();
+    MAYFLY_ASSIGN_OR_RETURN(const LocalResponse answer,
+                            Ask("administrator", "POST", "/v1/accounts", body));
+    if (answer.status != 201) {
+      return Fail(ErrorCode::kUnavailable,
+                  "the account could not be connected (" + std::to_string(answer.status) + ")");
+    }
+    return {};
+  }
+
+  std::string Address() const {
+    std::ifstream in(dir_ / "run" / "api.addresses");
+    std::string line;
+    std::getline(in, line);
+    return line;
+  }
+
+  void Welcome() const {
+    const std::string address = Address();
+    const std::string& comms = tokens_.at("comms");
+    std::cout << "\nMayfly is running at " << address << "\n"
+              << "Its clock runs " << options_.days_per_minute
+              << " days a minute, so that you can watch messages expire.\n\nTokens:\n";
+    for (const auto& [role, token] : tokens_) std::cout << "  " << role << "  " << token << "\n";
+    std::cout << "\n1. The inbox. Each conversation shows when it dies (expires_at):\n"
+              << "   curl -s -H 'Authorization: Bearer " << comms << "' '" << address
+              << "/v1/conversations?limit=5'\n"
+              << "2. Answer the newest message; its writer answers back:\n"
+              << "   H='Authorization: Bearer " << comms << "'; U=" << address
+              << "/v1; C=$(curl -s -H \"$H\" \"$U/conversations?limit=1\" | grep -o 'cnv_[0-9a-f]*' | "
+                 "head -1); M=$(curl -s -H \"$H\" \"$U/conversations/$C/messages?limit=1\" | grep -o "
+                 "'msg_[0-9]*_[0-9a-f]*' | head -1); curl -s -H \"$H\" -H 'Content-Type: "
+                 "application/json' -H \"Idempotency-Key: $(date +%s%N)\" -d "
+                 "\"{\\\"text\\\":\\\"Good morning, the table is on our website.\\\","
+                 "\\\"after_message_id\\\":\\\"$M\\\"}\" \"$U/conversations/$C/replies\"\n"
+              << "3. What has been destroyed, with receipts:\n"
+              << "   curl -s -H 'Authorization: Bearer " << tokens_.at("operator") << "' '" << address
+              << "/v1/ops/receipts'\n"
+              << "\nCtrl-C ends everything. Now watching:\n"
+              << std::flush;
+  }
+
+  // What a newcomer would want to have noticed.
+  void TellNews() {
+    auto inbox = Ask("comms", "GET", "/v1/conversations?limit=1");
+    if (inbox && inbox->status == 200) {
+      if (auto parsed = json::Parse(inbox->body)) {
+        const json::Value* items = parsed->Find("items");
+        if (items != nullptr && items->is_array() && !items->AsArray()->empty()) {
+          const json::Value& newest = items->AsArray()->front();
+          const std::string last = newest.String("last_message").value_or("");
+          if (!last.empty() && last != last_message_) {
+            last_message_ = last;
+            std::cout << FormatRfc3339(clock_->Now()).substr(0, 16)
+                      << "  newest message " << last << ", its conversation dies at "
+                      << newest.String("expires_at").value_or("?") << "\n"
+                      << std::flush;
+          }
+        }
+      }
+    }
+    auto receipts = Ask("operator", "GET", "/v1/ops/receipts?limit=200");
+    if (!receipts || receipts->status != 200) return;
+    auto parsed = json::Parse(receipts->body);
+    if (!parsed || parsed->Find("items") == nullptr || !parsed->Find("items")->is_array()) return;
+    for (const json::Value& receipt : *parsed->Find("items")->AsArray()) {
+      const std::string day = receipt.String("day").value_or("");
+      if (day <= last_receipt_) continue;
+      last_receipt_ = day;
+      std::cout << FormatRfc3339(clock_->Now()).substr(0, 16) << "  date " << day << " has ended: "
+                << receipt.Int("messages").value_or(0) << " messages, keys destroyed "
+                << static_cast<double>(receipt.Int("late_ms").value_or(0)) / clock_->rate()
+                << " ms after its midnight, as time passes for you\n"
+                << std::flush;
+    }
+  }
+
+  Status Play() {
+    MAYFLY_ASSIGN_OR_RETURN(clock_, DemoClock::Open(clock_file_));
+    MAYFLY_ASSIGN_OR_RETURN(platform_, connectors::BlueskySimulator::Start(*clock_));
+    MAYFLY_RETURN_IF_ERROR(WriteHistory(*platform_, *clock_));
+    MAYFLY_RETURN_IF_ERROR(AwaitReady());
+    MAYFLY_RETURN_IF_ERROR(MakeTokens());
+    MAYFLY_RETURN_IF_ERROR(ConnectAccount());
+    citizens_ = std::jthread([this](std::stop_token stop) { LetCitizensAct(*platform_, stop); });
+    Welcome();
+    while (true) {
+      sigset_t signals;
+      sigemptyset(&signals);
+      sigaddset(&signals, SIGINT);
+      sigaddset(&signals, SIGTERM);
+      sigaddset(&signals, SIGCHLD);
+      const timespec second{.tv_sec = 1, .tv_nsec = 0};
+      const int signal = ::sigtimedwait(&signals, nullptr, &second);
+      if (signal == SIGCHLD) return Fail(ErrorCode::kUnavailable, "the service ended by itself");
+      if (signal > 0) return {};
+      if (tokens_end_ - clock_->Now() < kRenewTokensBefore) {
+        MAYFLY_RETURN_IF_ERROR(MakeTokens());
+      }
+      TellNews();
+    }
+  }
+
+  const Options& options_;
+  fs::path dir_, clock_file_, config_file_, socket_;
+  bool temporary_ = false;
+  pid_t service_ = -1;
+  std::unique_ptr<DemoClock> clock_;
+  std::unique_ptr<connectors::BlueskySimulator> platform_;
+  std::map<std::string, std::string> tokens_;
+  TimePoint tokens_end_;
+  std::string last_message_, last_receipt_;
+  std::jthread citizens_;
+};
+
+void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
+  CLI::App* run = app.add_subcommand("run", "The service, a platform and citizens, to watch.");
+  run->add_option("--port", options.port, "Port on 127.0.0.1; 0 lets the kernel choose")
+      ->check(CLI::Range(0, 65'535))->capture_default_str();
+  run->add_option("--data", options.data, "Keep everything in this directory");
+  run->add_option("--tokens", options.tokens_file, "Write the tokens as JSON, role to token");
+  run->add_option("--days-per-minute", options.days_per_minute, "How fast the demo's clock runs")
+      ->check(CLI::Range(0.0, 1'000.0))->capture_default_str();
+  run->callback([&] {
+    code = Demo(options).Run();
+    done = true;
+  });
+  CLI::App* simulate = app.add_subcommand("simulate", "A platform alone; prints its address.");
+  simulate->add_option("--port", options.simulator_port)->check(CLI::Range(0, 65'535));
+  simulate->add_option("--clock-file", options.clock_file)->required();
+  simulate->callback([&] {
+    code = Simulate(options);
+    done = true;
+  });
+  CLI::App* clock = app.add_subcommand("clock", "Makes, moves and shows a clock.");
+  clock->add_option("--clock-file", options.clock_file)->required();
+  clock->add_option("--set", options.set, "RFC 3339 time");
+  clock->add_option("--advance-days", options.advance_days);
+  clock->add_option("--rate", options.rate, "1 is as fast as life");
+  clock->add_option("--fail-after-step", options.fail_after_step,
+                    "The core ends itself once, after this step of its next purge");
+  clock->callback([&] {
+    code = MoveClock(options);
+    done = true;
+  });
+  for (const char* name : {"serve", "core", "expire", "status"}) {
+    app.get_subcommand(name)->add_option("--clock-file", options.clock_file);
+  }
+  app.get_subcommand("token")->get_subcommand("create")->add_option("--clock-file",
+                                                                    options.clock_file);
+}
+
+CoreHooks HooksFor(const Options& options) {
+  CoreHooks hooks;
+  if (options.clock_file.empty()) return hooks;
+  // One mapping for the whole process, made before the sandbox; the fail point outlives the clock that
+  // the core owns, because both look at the same file.
+  auto shared = DemoClock::Open(options.clock_file);
+  if (!shared) return hooks;
+  static const std::unique_ptr<DemoClock> fail_points = *std::move(shared);
+  hooks.make_clock = [file = options.clock_file]() -> std::unique_ptr<Clock> {
+    auto clock = DemoClock::Open(file);
+    if (!clock) {
+      std::cerr << "mayfly-demo: " << clock.error().message << "\n";
+      return nullptr;
+    }
+    return *std::move(clock);
+  };
+  hooks.purge_fail_point = [](store::PurgeStep step, ExpiryDay) {
+    if (fail_points->TakeFailPoint(static_cast<int>(step))) ::_exit(99);
+  };
+  return hooks;
+}
+
+}  // namespace
+}  // namespace mayfly::service
+
+int main(int argc, char** argv) {
+  using namespace mayfly::service;
+  Options options;
+  int code = 0;
+  bool done = false;
+  ProgramTraits traits;
+  traits.name = "mayfly-demo";
+  traits.extend = [&](CLI::App& app) { AddCommands(app, options, code, done); };
+  traits.core_hooks = [&] { return HooksFor(options); };
+  traits.core_arguments = [&] {
+    return options.clock_file.empty()
+               ? std::vector<std::string>()
+               : std::vector<std::string>{"--clock-file", options.clock_file};
+  };
+  const int result = RunCommandLine(argc, argv, traits);
+  return done ? code : result;
+}

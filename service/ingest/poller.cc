@@ -1,1 +1,133 @@
-// Being written.
+#include "service/ingest/poller.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "connectors/registry.h"
+#include "service/ingest/coverage.h"
+#include "service/ingest/ingestor.h"
+#include "service/logging.h"
+
+namespace mayfly::service {
+namespace {
+
+std::chrono::milliseconds IntervalFor(const std::string& platform,
+                                      std::chrono::milliseconds configured) {
+  const connectors::ConnectorInfo* info = connectors::FindConnector(platform);
+  if (info == nullptr) return std::max(configured, std::chrono::milliseconds(60'000));
+  if (configured.count() == 0) return info->capabilities.poll_interval_default;
+  return std::max(configured, info->capabilities.poll_interval_min);
+}
+
+AccountState StateFor(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kCredentialDead: return AccountState::kCredentialDead;
+    case ErrorCode::kMissingPrivilege: return AccountState::kMissingPrivilege;
+    case ErrorCode::kRateLimited: return AccountState::kThrottled;
+    default: return AccountState::kUnreachable;
+  }
+}
+
+// How long to leave an account alone that only a person can repair. It is asked again, rarely, because
+// a platform may have been wrong about it.
+constexpr std::chrono::minutes kDeadInterval{60};
+
+}  // namespace
+
+Poller::Poller(store::Store& store, WorkerPool& workers, Clock& clock, const Account& account,
+               std::chrono::milliseconds interval)
+    : store_(store),
+      workers_(workers),
+      clock_(clock),
+      account_(account.id),
+      interval_(IntervalFor(account.platform, interval)),
+      pacer_({.interval = interval_, .jitter_seed = account.id.value}) {}
+
+TimePoint Poller::RunOnce(std::stop_token stop) {
+  auto account = store_.accounts().Get(account_);
+  if (!account) return HandleError(account.error());
+  if (!started_) {
+    auto coverage = store_.collection().Coverage(account_);
+    if (!coverage) return HandleError(coverage.error());
+    const Coverage begun = AfterStart(*coverage, clock_.Now(), interval_);
+    if (auto stored = store_.collection().SetCoverage(account_, begun); !stored) {
+      return HandleError(stored.error());
+    }
+    started_ = true;
+  }
+  auto caught_up = PollOnce(*account, stop);
+  if (!caught_up) return HandleError(caught_up.error());
+  return pacer_.AfterSuccess(clock_.Now(), *caught_up);
+}
+
+Result<bool> Poller::PollOnce(const Account& account, std::stop_token stop) {
+  MAYFLY_ASSIGN_OR_RETURN(std::shared_ptr<WorkerLink> link, workers_.Acquire(account, stop));
+  if (account.own_platform_id.empty()) {
+    MAYFLY_ASSIGN_OR_RETURN(connectors::CheckReport report, link->Check());
+    if (!report.permissions_missing.empty()) {
+      return Fail(ErrorCode::kMissingPrivilege, report.permissions_missing.front());
+    }
+    MAYFLY_RETURN_IF_ERROR(store_.accounts().SetState(
+        account_,
+        {.state = account.state,
+         .reason = account.state_reason,
+         .own_platform_id = report.own_platform_id,
+         .own_handle = report.own_handle},
+        clock_.Now()));
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const std::string cursor, store_.collection().Cursor(account_));
+  const TimePoint asked_at = clock_.Now();
+  MAYFLY_ASSIGN_OR_RETURN(const TimePoint horizon, store_.collection().Horizon(account_, asked_at));
+  MAYFLY_ASSIGN_OR_RETURN(connectors::Page page,
+                          link->Fetch({.after = {cursor}, .horizon = horizon}));
+  workers_.CountAnswer(account_);
+  const bool caught_up = page.caught_up;
+  const TimePoint now = clock_.Now();
+  MAYFLY_ASSIGN_OR_RETURN(
+      const store::CollectOutcome outcome,
+      Ingest(store_.collection(), account_, std::move(page), asked_at, horizon, now));
+  if (outcome.stored + outcome.withdrawn > 0) {
+    Log(LogLevel::kInfo, "poll.stored",
+        {{LogKey::kAccount, account_.ToString()},
+         {LogKey::kStored, static_cast<std::int64_t>(outcome.stored)},
+         {LogKey::kDuplicates, static_cast<std::int64_t>(outcome.duplicates)}});
+  }
+  MAYFLY_RETURN_IF_ERROR(store_.accounts().SetState(
+      account_, {.state = AccountState::kOk, .last_success_at = now}, now));
+  return caught_up;
+}
+
+TimePoint Poller::HandleError(const Error& error) {
+  const TimePoint now = clock_.Now();
+  // A retired account or a store that is closing is nobody's failure.
+  if (error.code == ErrorCode::kNotFound || error.code == ErrorCode::kCancelled) {
+    return pacer_.AfterError(now, error);
+  }
+  AccountState state = StateFor(error);
+  if (workers_.InCrashLoop(account_)) state = AccountState::kCrashLoop;
+  const std::string reason = ToString(error.code);
+  Log(LogLevel::kWarning, "poll.failed",
+      {{LogKey::kAccount, account_.ToString()},
+       {LogKey::kError, reason},
+       {LogKey::kState, ToString(state)}});
+  auto noted = store_.accounts().SetState(account_, {.state = state, .reason = reason}, now);
+  if (noted) {
+    auto coverage = store_.collection().Coverage(account_);
+    if (coverage) {
+      const Coverage after = AfterFailure(*coverage, reason, now, interval_);
+      if (after.holes.size() != coverage->holes.size()) {
+        noted = store_.collection().SetCoverage(account_, after);
+      }
+    }
+  }
+  if (!noted && noted.error().code != ErrorCode::kNotFound) {
+    Log(LogLevel::kError, "poll.state-not-stored",
+        {{LogKey::kAccount, account_.ToString()}, {LogKey::kError, ToString(noted.error().code)}});
+  }
+  if (state == AccountState::kCredentialDead || state == AccountState::kMissingPrivilege) {
+    return now + kDeadInterval;
+  }
+  return pacer_.AfterError(now, error);
+}
+
+}  // namespace mayfly::service

@@ -1,1 +1,149 @@
-// Being written.
+#include "service/outbox/sender.h"
+
+#include <algorithm>
+
+#include "service/logging.h"
+
+namespace mayfly::service {
+namespace {
+
+// What the platform meant, for a reply whose call certainly had no effect.
+bool MayBeTriedAgain(ErrorCode code) {
+  return code == ErrorCode::kRateLimited || code == ErrorCode::kPlatformUnavailable ||
+         code == ErrorCode::kUnavailable;
+}
+
+}  // namespace
+
+std::optional<TimePoint> Sender::DueAt(const Reply& reply) const {
+  if (reply.state == ReplyState::kQueued) {
+    return reply.not_before.value_or(reply.created_at);
+  }
+  if (reply.state == ReplyState::kUnknown) {
+    const std::size_t next = std::min<std::size_t>(reply.looks, options_.looks.size() - 1);
+    return reply.state_since + options_.looks[next];
+  }
+  return reply.state_since;
+}
+
+std::optional<TimePoint> Sender::RunOnce(WorkerLink* link) {
+  auto pending = store_.outbox().Pending(clock_.Now());
+  if (!pending) {
+    Log(LogLevel::kError, "outbox.unreadable", {{LogKey::kError, ToString(pending.error().code)}});
+    return clock_.Now() + std::chrono::seconds(10);
+  }
+  std::optional<TimePoint> next;
+  for (const Reply& reply : *pending) {
+    if (reply.account != account_) continue;
+    if (reply.state == ReplyState::kSending) {
+      // Only this thread sends, and it is not inside a call: its end could not be stored then.
+      Note(store_.outbox().MarkUnknown(reply.id, ToString(ErrorCode::kOutcomeUnknown),
+                                       clock_.Now()),
+           reply.id, "outbox.unknown-not-stored");
+      continue;
+    }
+    const std::optional<TimePoint> due = DueAt(reply);
+    if (!due) continue;
+    if (*due > clock_.Now()) {
+      next = next ? std::min(*next, *due) : *due;
+      continue;
+    }
+    const TimePoint soon = clock_.Now() + std::chrono::seconds(1);
+    next = next ? std::min(*next, soon) : soon;
+    if (link == nullptr || link->broken()) continue;
+    if (reply.state == ReplyState::kQueued) {
+      SendOne(reply, *link);
+    } else {
+      SettleOne(reply, *link);
+    }
+  }
+  return next;
+}
+
+void Sender::SendOne(const Reply& reply, WorkerLink& link) {
+  auto job = store_.outbox().StartSending(reply.id, clock_.Now());
+  if (!job) {
+    // Expired or settled in the meantime: nothing left.
+    if (job.error().code != ErrorCode::kExpired &&
+        job.error().code != ErrorCode::kPreconditionFailed) {
+      Note(Fail(job.error()), reply.id, "outbox.not-started");
+    }
+    return;
+  }
+  const auto sent = link.Send({.conversation = job->conversation,
+                               .idempotency_key = reply.id.ToString(),
+                               .text = job->reply.text});
+  const TimePoint now = clock_.Now();
+  if (sent) {
+    auto marked = store_.outbox().MarkSent(reply.id, sent->id, sent->sent_at, now);
+    if (!marked) Note(Fail(marked.error()), reply.id, "outbox.sent-not-stored");
+    return;
+  }
+  const Error& error = sent.error();
+  Log(LogLevel::kWarning, "reply.not-sent",
+      {{LogKey::kAccount, account_.ToString()}, {LogKey::kError, ToString(error.code)}});
+  if (error.code == ErrorCode::kOutcomeUnknown || error.code == ErrorCode::kProtocol ||
+      error.code == ErrorCode::kCancelled) {
+    Note(store_.outbox().MarkUnknown(reply.id, ToString(error.code), now), reply.id,
+         "outbox.unknown-not-stored");
+    return;
+  }
+  if (MayBeTriedAgain(error.code) && job->reply.attempts < options_.attempts_max) {
+    TimePoint not_before =
+        now + std::chrono::seconds(1LL << std::min<std::uint32_t>(job->reply.attempts, 8));
+    if (error.retry_after) not_before = std::max(not_before, now + *error.retry_after);
+    if (error.retry_at) not_before = std::max(not_before, *error.retry_at);
+    Note(store_.outbox().Requeue(reply.id, not_before, now), reply.id, "outbox.requeue-not-stored");
+    return;
+  }
+  Note(store_.outbox().MarkFailed(reply.id, ToString(error.code), error.platform_code, now),
+       reply.id, "outbox.failure-not-stored");
+}
+
+void Sender::SettleOne(const Reply& reply, WorkerLink& link) {
+  auto job = store_.outbox().JobOf(reply.id, clock_.Now());
+  if (!job) {
+    if (job.error().code != ErrorCode::kExpired) {
+      Note(Fail(job.error()), reply.id, "outbox.unreadable");
+    }
+    return;
+  }
+  const TimePoint not_before =
+      reply.send_started_at.value_or(reply.created_at) - options_.platform_clock_allowance;
+  auto found = link.FindSent(
+      {.conversation = job->conversation, .text = job->reply.text, .not_before = not_before});
+  const TimePoint now = clock_.Now();
+  if (!found) {
+    // Not a look: the platform did not show us anything.
+    Log(LogLevel::kWarning, "reply.look-failed",
+        {{LogKey::kAccount, account_.ToString()}, {LogKey::kError, ToString(found.error().code)}});
+    return;
+  }
+  for (const connectors::SentReply& candidate : *found) {
+    auto taken = store_.outbox().BelongsToAReply(account_, candidate.id, now);
+    if (!taken) {
+      Note(Fail(taken.error()), reply.id, "outbox.unreadable");
+      return;
+    }
+    if (*taken) continue;  // the same words, said in another reply
+    auto marked = store_.outbox().MarkSent(reply.id, candidate.id, candidate.sent_at, now);
+    if (!marked) Note(Fail(marked.error()), reply.id, "outbox.sent-not-stored");
+    return;
+  }
+  if (reply.looks + 1 >= options_.looks.size()) {
+    Note(store_.outbox().MarkFailed(reply.id, "not-delivered", "", now), reply.id,
+         "outbox.failure-not-stored");
+    return;
+  }
+  Note(store_.outbox().CountLook(reply.id, now), reply.id, "outbox.look-not-stored");
+}
+
+// The reply stays in the state that is on disk; a restart turns `sending` into `unknown`, so nothing
+// is sent twice because of what could not be written here.
+void Sender::Note(const Status& status, const ReplyId& id, const char* step) {
+  if (status) return;
+  Log(LogLevel::kError, step,
+      {{LogKey::kReply, id.ToString()}, {LogKey::kError, ToString(status.error().code)}});
+}
+
+}  // namespace mayfly::service

@@ -1,0 +1,157 @@
+#include "service/account_runner.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "service/logging.h"
+
+namespace mayfly::service {
+namespace {
+
+// Between looks at the wall clock while waiting, so that a jump of it is noticed.
+constexpr std::chrono::milliseconds kWaitSlice{250};
+
+}  // namespace
+
+AccountRunner::AccountRunner(store::Store& store, WorkerPool& workers, Clock& clock,
+                             const Account& account, std::chrono::milliseconds interval)
+    : store_(store),
+      workers_(workers),
+      clock_(clock),
+      account_(account),
+      poller_(store, workers, clock, account, interval),
+      sender_(store, clock, account.id),
+      thread_([this](std::stop_token stop) { Run(stop); }) {}
+
+AccountRunner::~AccountRunner() {
+  thread_.request_stop();
+  if (const auto link = workers_.Current(account_.id)) link->Abort();
+}
+
+void AccountRunner::PollNow() {
+  {
+    const std::lock_guard lock(mutex_);
+    poll_now_ = true;
+    woken_ = true;
+  }
+  wake_.notify_all();
+}
+
+void AccountRunner::ReplyQueued() {
+  {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  wake_.notify_all();
+}
+
+Result<connectors::CheckReport> AccountRunner::Check() {
+  MAYFLY_ASSIGN_OR_RETURN(const std::shared_ptr<WorkerLink> link,
+                          workers_.Acquire(account_, std::stop_token()));
+  return link->Check();
+}
+
+void AccountRunner::Run(std::stop_token stop) {
+  TimePoint poll_due = clock_.Now();
+  while (!stop.stop_requested()) {
+    bool poll = poll_due <= clock_.Now();
+    {
+      const std::lock_guard lock(mutex_);
+      poll = poll || poll_now_;
+      poll_now_ = false;
+      woken_ = false;
+    }
+    if (poll) poll_due = poller_.RunOnce(stop);
+    if (stop.stop_requested()) break;
+    const std::shared_ptr<WorkerLink> link = workers_.Current(account_.id);
+    const std::optional<TimePoint> send_due = sender_.RunOnce(link.get());
+    if (!WaitUntil(send_due ? std::min(poll_due, *send_due) : poll_due, stop)) break;
+  }
+}
+
+bool AccountRunner::WaitUntil(TimePoint due, std::stop_token stop) {
+  std::unique_lock lock(mutex_);
+  while (!woken_ && !stop.stop_requested()) {
+    const auto left = due - clock_.Now();
+    if (left <= left.zero()) break;
+    wake_.wait_for(lock, stop, std::min<std::chrono::milliseconds>(left, kWaitSlice),
+                   [&] { return woken_; });
+  }
+  return !stop.stop_requested();
+}
+
+Status AccountRunners::StartAll() {
+  MAYFLY_ASSIGN_OR_RETURN(const std::vector<Account> accounts, store_.accounts().List());
+  for (const Account& account : accounts) {
+    if (account.state != AccountState::kRetired) AccountConnected(account.id);
+  }
+  return {};
+}
+
+void AccountRunners::Stop() {
+  std::map<AccountId, std::shared_ptr<AccountRunner>> runners;
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    runners.swap(runners_);
+  }
+  workers_.Stop();
+  runners.clear();
+}
+
+void AccountRunners::AccountConnected(AccountId id) {
+  auto account = store_.accounts().Get(id);
+  if (!account) {
+    Log(LogLevel::kError, "account.unreadable", {{LogKey::kAccount, id.ToString()}});
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  if (stopped_ || runners_.count(id) != 0) return;
+  runners_.emplace(id,
+                   std::make_shared<AccountRunner>(store_, workers_, clock_, *account, interval_));
+}
+
+void AccountRunners::AccountDisconnected(AccountId id) {
+  std::shared_ptr<AccountRunner> runner;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = runners_.find(id);
+    if (found == runners_.end()) return;
+    runner = std::move(found->second);
+    runners_.erase(found);
+  }
+  workers_.Release(id);
+  runner.reset();
+  workers_.Release(id);  // in case the thread asked for a worker in between
+}
+
+Result<std::shared_ptr<AccountRunner>> AccountRunners::Find(AccountId id) const {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = runners_.find(id);
+    if (found != runners_.end()) return found->second;
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const Account account, store_.accounts().Get(id));
+  if (account.state == AccountState::kRetired) {
+    return Fail(ErrorCode::kCredentialDead, "the account is disconnected");
+  }
+  return Fail(ErrorCode::kUnavailable, "the account is not running");
+}
+
+Status AccountRunners::PollNow(AccountId id) {
+  MAYFLY_ASSIGN_OR_RETURN(const std::shared_ptr<AccountRunner> runner, Find(id));
+  runner->PollNow();
+  return {};
+}
+
+Result<connectors::CheckReport> AccountRunners::Check(AccountId id) {
+  MAYFLY_ASSIGN_OR_RETURN(const std::shared_ptr<AccountRunner> runner, Find(id));
+  return runner->Check();
+}
+
+void AccountRunners::ReplyQueued(const ReplyId&) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [id, runner] : runners_) runner->ReplyQueued();
+}
+
+}  // namespace mayfly::service

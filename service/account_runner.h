@@ -1,0 +1,76 @@
+// One thread for each connected account: it polls, sends and settles, one call at a time, because the
+// worker behind it does one thing at a time.
+#ifndef MAYFLY_SERVICE_ACCOUNT_RUNNER_H_
+#define MAYFLY_SERVICE_ACCOUNT_RUNNER_H_
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "service/api/context.h"
+#include "service/ingest/poller.h"
+#include "service/outbox/sender.h"
+
+namespace mayfly::service {
+
+class AccountRunner {
+ public:
+  AccountRunner(store::Store& store, WorkerPool& workers, Clock& clock, const Account& account,
+                std::chrono::milliseconds interval);
+  ~AccountRunner();  // stops and joins
+  void PollNow();
+  void ReplyQueued();
+  // Any thread. Asks the platform; waits for the call under way.
+  Result<connectors::CheckReport> Check();
+
+ private:
+  void Run(std::stop_token stop);
+  bool WaitUntil(TimePoint due, std::stop_token stop);
+
+  store::Store& store_;
+  WorkerPool& workers_;
+  Clock& clock_;
+  const Account account_;
+  Poller poller_;
+  Sender sender_;
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  bool poll_now_ = false;
+  bool woken_ = false;
+  std::jthread thread_;  // last: joined first
+};
+
+// All of them. Thread-safe.
+class AccountRunners final : public api::AccountRuntime {
+ public:
+  AccountRunners(store::Store& store, WorkerPool& workers, Clock& clock,
+                 std::chrono::milliseconds interval)
+      : store_(store), workers_(workers), clock_(clock), interval_(interval) {}
+  ~AccountRunners() override { Stop(); }
+
+  Status StartAll();  // every account that is not retired
+  void Stop();
+
+  void AccountConnected(AccountId id) override;
+  void AccountDisconnected(AccountId id) override;
+  Status PollNow(AccountId id) override;
+  Result<connectors::CheckReport> Check(AccountId id) override;
+  void ReplyQueued(const ReplyId& id) override;
+
+ private:
+  Result<std::shared_ptr<AccountRunner>> Find(AccountId id) const;
+
+  store::Store& store_;
+  WorkerPool& workers_;
+  Clock& clock_;
+  const std::chrono::milliseconds interval_;
+  mutable std::mutex mutex_;
+  std::map<AccountId, std::shared_ptr<AccountRunner>> runners_;
+  bool stopped_ = false;
+};
+
+}  // namespace mayfly::service
+
+#endif  // MAYFLY_SERVICE_ACCOUNT_RUNNER_H_

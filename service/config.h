@@ -1,0 +1,68 @@
+// Configuration: one TOML file, read once at start, immutable afterwards.
+//
+// Every value is validated. A wrong one gives kInvalidArgument whose message names file, line, key and
+// what is allowed, and never quotes the value. Unknown keys are refused. There is no secret in the file:
+// the master key has a file of its own, and credentials are given through the REST API.
+#ifndef MAYFLY_SERVICE_CONFIG_H_
+#define MAYFLY_SERVICE_CONFIG_H_
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "connectors/connector.h"
+#include "service/api/context.h"
+#include "service/api/server.h"
+#include "service/supervisor/supervisor.h"
+#include "store/model/retention.h"
+
+namespace mayfly::service {
+
+struct Config {
+  std::filesystem::path file;  // absolute
+
+  // [organisation]
+  api::AboutText about;
+  std::string zone_name = "UTC";
+  Zone zone = Zone::Utc();
+
+  // [paths]
+  std::filesystem::path data_dir;    // holds store/ and keys/
+  std::filesystem::path master_key;  // outside data_dir
+  std::filesystem::path run_dir;     // admin.sock, api.addresses
+  std::filesystem::path store_dir() const { return data_dir / "store"; }
+  std::filesystem::path keys_dir() const { return data_dir / "keys"; }
+  std::filesystem::path admin_socket() const { return run_dir / "admin.sock"; }
+  std::filesystem::path port_file() const { return run_dir / "api.addresses"; }
+
+  // [http]
+  std::vector<ListenAddress> listen;
+  api::ServerLimits limits;
+  std::chrono::milliseconds drain_deadline{10'000};
+
+  // [polling]
+  std::chrono::milliseconds poll_interval{0};  // 0: the connector's default
+
+  // [egress]
+  connectors::EgressPolicy egress;
+
+  // [sandbox]
+  bool sandbox_required = true;
+};
+
+Result<Config> LoadConfig(const std::filesystem::path& file);
+// The same from text, for tests and for checking what `init` writes. `file` is used in messages.
+Result<Config> ParseConfig(const std::string& text, const std::filesystem::path& file);
+
+// What `mayfly init` writes.
+struct InitAnswers {
+  std::filesystem::path data_dir, master_key, run_dir;
+  std::vector<std::string> listen;
+  bool insecure_loopback = false;
+};
+std::string RenderConfig(const InitAnswers& answers);
+
+}  // namespace mayfly::service
+
+#endif  // MAYFLY_SERVICE_CONFIG_H_

@@ -1,0 +1,273 @@
+// 200 simulated days of a platform that serves pages late, twice, undated, from the future and in any
+// order; of staff who answer; of crashes, failed commits and late purges. After each step: everything
+// that was collected and lives is readable exactly once, and nothing else is.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <iostream>
+#include <map>
+#include <random>
+#include <set>
+
+#include "tests/support/simulated_clock.h"
+#include "tests/support/temp_store.h"
+
+namespace mayfly::testing {
+namespace {
+
+using std::chrono::days;
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+
+class Simulation {
+ public:
+  Simulation(EngineKind kind, std::uint64_t seed)
+      : random_(seed), store_(kind), clock_(At("2026-01-20T08:00:00.000Z")) {
+    store_.options().zone = Must(Zone::Load(seed % 2 == 0 ? "Europe/Brussels" : "Asia/Tokyo"));
+    store_.Reopen();
+    account_ = Connect(*store_, clock_.Now());
+    rule_ = {.zone = store_.options().zone, .period = account_.retention};
+  }
+
+  void Run(int day_count) {
+    const TimePoint end = clock_.Now() + days(day_count);
+    while (clock_.Now() < end && !::testing::Test::HasFailure()) {
+      clock_.Advance(minutes(1 + Pick(16 * 60)));
+      const int what = Pick(20);
+      if (what < 12) {
+        Collect();
+      } else if (what < 15) {
+        Answer();
+      } else if (what < 17) {
+        Purge();
+      } else if (what < 18) {
+        store_.Reopen();
+        // What a restart does: half-sent replies are unknown from then on.
+        Must(store_->outbox().RecoverInterrupted(clock_.Now()));
+      } else if (what < 19) {
+        store_.engine().FailNextCommit(static_cast<Fault>(Pick(3)));
+      }
+      Check();
+    }
+    clock_.Advance(days(100));
+    Purge();
+    Check();
+    EXPECT_THAT(Inbox(*store_, clock_.Now()), ::testing::IsEmpty());
+    EXPECT_THAT(store_.vault().Dates(), ::testing::IsEmpty());
+    EXPECT_THAT(store_.engine().Families(store::Family::Kind::kDay), ::testing::IsEmpty());
+    EXPECT_EQ(store_->damaged_records(), 0u);
+    EXPECT_GT(stored_, 100u) << "the simulation did something";
+    EXPECT_GT(ended_.size(), 50u);
+  }
+
+ private:
+  struct Known {  // a message as the platform has it
+    std::string conversation;
+    std::optional<TimePoint> sent_at;
+    Direction direction = Direction::kIncoming;
+    std::optional<TimePoint> first_seen;  // stored
+    bool withdrawn = false;               // by the platform
+    ExpiryDay end{};                      // of its one life
+  };
+
+  int Pick(int count) { return static_cast<int>(random_() % static_cast<std::uint64_t>(count)); }
+
+  std::string Write() {
+    const TimePoint now = clock_.Now();
+    const std::string id = "m" + std::to_string(messages_.size());
+    Known message;
+    message.conversation = "c" + std::to_string(Pick(12));
+    message.direction = Pick(5) == 0 ? Direction::kOutgoing : Direction::kIncoming;
+    const int kind = Pick(20);
+    if (kind == 0) {
+      message.sent_at = std::nullopt;
+    } else if (kind == 1) {
+      message.sent_at = now + minutes(1 + Pick(40 * 24 * 60));  // claims the future
+    } else if (kind == 2) {
+      message.sent_at = now + milliseconds(1 + Pick(2'000));    // a clock that is a little ahead
+    } else if (kind < 6) {
+      message.sent_at = now - hours(Pick(120 * 24));            // served late, or too late
+    } else {
+      message.sent_at = now - milliseconds(Pick(3'600'000));
+    }
+    messages_.emplace(id, message);
+    return id;
+  }
+
+  void Collect() {
+    const TimePoint now = clock_.Now();
+    std::set<std::string> ids;
+    for (int i = Pick(8); i > 0; --i) ids.insert(Write());
+    if (!messages_.empty()) {
+      for (int i = Pick(6); i > 0; --i) {  // served once more
+        ids.insert(std::next(messages_.begin(), Pick(static_cast<int>(messages_.size())))->first);
+      }
+    }
+    std::set<std::string> withdrawn;
+    if (!messages_.empty() && Pick(4) == 0) {
+      auto& [id, message] =
+          *std::next(messages_.begin(), Pick(static_cast<int>(messages_.size())));
+      withdrawn.insert(id);
+      if (Pick(2) == 0) ids.insert(id);
+    }
+    std::vector<store::CollectedMessage> served;
+    for (const std::string& id : ids) {
+      const Known& message = messages_.at(id);
+      if (message.withdrawn && !withdrawn.contains(id)) continue;  // the platform has it no more
+      served.push_back(message.direction == Direction::kIncoming
+                           ? Incoming(message.conversation, id, message.sent_at, "text of " + id)
+                           : Outgoing(message.conversation, id, message.sent_at, "text of " + id));
+    }
+    std::shuffle(served.begin(), served.end(), random_);
+    auto page = PageOf(account_.id, served);
+    for (const std::string& id : withdrawn) {
+      page.withdrawals.push_back({PlatformId(messages_.at(id).conversation), PlatformId(id)});
+    }
+    page.cursor = "cursor-" + std::to_string(++pages_);
+    Result<store::CollectOutcome> outcome;
+    for (int attempt = 0; attempt < 3; ++attempt) {  // a failed commit is repeated
+      outcome = store_->collection().Collect(page, now);
+      if (outcome) break;
+    }
+    ASSERT_TRUE(outcome) << outcome.error().message;
+    EXPECT_EQ(Must(store_->collection().Cursor(account_.id)), page.cursor);
+    for (const auto& message : served) {
+      Known& known = messages_.at(message.id.Reveal());
+      if (known.first_seen) continue;
+      const TimePoint born = std::min(known.sent_at.value_or(now), now);
+      known.end = ExpiryDayOf(born, rule_);
+      if (StartOf(known.end) <= now) continue;  // past the horizon: not stored
+      known.first_seen = now;
+      ++stored_;
+    }
+    for (const std::string& id : withdrawn) {
+      Known& known = messages_.at(id);
+      if (known.first_seen && StartOf(known.end) > now) known.withdrawn = true;
+    }
+  }
+
+  void Answer() {
+    const TimePoint now = clock_.Now();
+    const auto inbox = Inbox(*store_, now);
+    if (inbox.empty()) return;
+    const Conversation& conversation = inbox[Pick(static_cast<int>(inbox.size()))];
+    if (!conversation.last_message) return;
+    const std::string key = "key-" + std::to_string(++answers_);
+    const store::OutboxQueue::NewReply draft{.conversation = conversation.id,
+                                             .after_message = *conversation.last_message,
+                                             .text = MessageBody("answer " + key),
+                                             .idempotency_key = key};
+    auto queued = store_->outbox().Enqueue(draft, Officer(), now);
+    if (!queued) queued = store_->outbox().Enqueue(draft, Officer(), now);
+    ASSERT_TRUE(queued) << queued.error().message;
+    const ReplyId id = queued->reply.id;
+    auto job = store_->outbox().StartSending(id, now);
+    if (!job) return;  // an injected failure: it stays queued, or sending, and is seen as such
+    // The platform takes it. It is told with or without a time, and served by a poll as well.
+    const std::string platform_id = "m" + std::to_string(messages_.size());
+    Known message;
+    message.conversation = conversation.platform_id.Reveal();
+    message.direction = Direction::kOutgoing;
+    message.sent_at = now - milliseconds(Pick(500));
+    const bool dated = Pick(3) != 0;
+    const auto sent_at = dated ? message.sent_at : std::nullopt;
+    auto sent = store_->outbox().MarkSent(id, PlatformId(platform_id), sent_at, now);
+    if (!sent) sent = store_->outbox().MarkSent(id, PlatformId(platform_id), sent_at, now);
+    ASSERT_TRUE(sent) << sent.error().message;
+    ASSERT_TRUE(sent->message);
+    message.first_seen = now;
+    message.end = sent->message->day;
+    EXPECT_EQ(message.end, ExpiryDayOf(dated ? *message.sent_at : now, rule_));
+    ++stored_;
+    messages_.emplace(platform_id, message);
+  }
+
+  void Purge() {
+    const TimePoint now = clock_.Now();
+    auto receipts = store_->purge().RunOnce(now);
+    if (!receipts) receipts = store_->purge().RunOnce(now);
+    ASSERT_TRUE(receipts) << receipts.error().message;
+    for (const auto& receipt : Must(store_->purge().Receipts(std::nullopt, 1'000))) {
+      ended_.insert(receipt.day);
+    }
+    for (const ExpiryDay day : store_.vault().Dates()) {
+      EXPECT_GT(StartOf(day), now) << "no key of a past date exists";
+    }
+    EXPECT_LE(store_.vault().Dates().size(), 94u);
+  }
+
+  void Check() {
+    const TimePoint now = clock_.Now();
+    std::multiset<std::string> expected;
+    for (const auto& [id, message] : messages_) {
+      if (message.first_seen && !message.withdrawn && now < StartOf(message.end)) {
+        expected.insert(id);
+      }
+    }
+    store_.engine().FailNoCommit();  // so that looks succeed
+    std::multiset<std::string> seen;
+    for (const Conversation& conversation : Inbox(*store_, now)) {
+      const auto thread = Thread(*store_, conversation.id, now, 20);
+      EXPECT_EQ(conversation.last_message,
+                thread.empty() ? std::nullopt : std::optional(thread.front().id));
+      for (std::size_t i = 0; i < thread.size(); ++i) {
+        const Message& message = thread[i];
+        seen.insert(message.platform_id.Reveal());
+        ids_.emplace(message.platform_id.Reveal(), message.id);
+        EXPECT_LT(now, message.expires_at);
+        EXPECT_LE(message.expires_at, conversation.expires_at);
+        EXPECT_EQ(conversation.platform_id,
+                  PlatformId(messages_.at(message.platform_id.Reveal()).conversation));
+        if (i > 0) {
+          EXPECT_GE(thread[i - 1].sent_at, message.sent_at);
+        }
+      }
+    }
+    EXPECT_EQ(seen, expected);
+    // By id: what has ended is expired, what lives is found, what was taken back is not.
+    const auto look = Must(store_->audit().LookAtInbox(Officer(), now));
+    for (int i = 0; i < 5 && !ids_.empty(); ++i) {
+      const auto& [platform_id, id] = *std::next(ids_.begin(), Pick(static_cast<int>(ids_.size())));
+      const auto found = store_->conversations().GetMessage(look, id, now);
+      const Known& known = messages_.at(platform_id);
+      if (now >= StartOf(known.end)) {
+        EXPECT_EQ(FailureOf(found), ErrorCode::kExpired);
+      } else if (known.withdrawn) {
+        EXPECT_EQ(FailureOf(found), ErrorCode::kNotFound);
+      } else {
+        ASSERT_TRUE(found) << found.error().message;
+        EXPECT_EQ(found->platform_id, PlatformId(platform_id));
+      }
+    }
+  }
+
+  std::mt19937_64 random_;
+  TempStore store_;
+  SimulatedClock clock_;
+  Account account_;
+  RetentionRule rule_;
+  std::map<std::string, Known> messages_;
+  std::map<std::string, MessageId> ids_;
+  std::set<ExpiryDay> ended_;
+  std::uint64_t stored_ = 0;
+  int pages_ = 0;
+  int answers_ = 0;
+};
+
+TEST(StoreSimulation, TwoHundredDaysInMemory) {
+  for (const std::uint64_t seed : {1u, 2u, 3u}) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Simulation(EngineKind::kMemory, seed).Run(200);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(StoreSimulation, TwoHundredDaysOnDisk) {
+  SCOPED_TRACE("seed 4");
+  Simulation(EngineKind::kRocksDb, 4).Run(200);
+}
+
+}  // namespace
+}  // namespace mayfly::testing

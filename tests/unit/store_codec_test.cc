@@ -1,0 +1,305 @@
+// The bytes of every record, and what happens to bytes that are not a record.
+#include "store/codec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <random>
+
+#include "store/schema.h"
+
+namespace mayfly::store {
+namespace {
+
+using std::chrono::days;
+using std::chrono::milliseconds;
+
+TimePoint Ms(std::int64_t count) { return TimePoint(milliseconds(count)); }
+ExpiryDay Day(int count) { return ExpiryDay(days(count)); }
+Bytes16 Filled(std::uint8_t byte) {
+  Bytes16 bytes;
+  bytes.fill(byte);
+  return bytes;
+}
+std::string Sixteen(const std::string& hex_byte) {
+  std::string hex;
+  for (int i = 0; i < 16; ++i) hex += hex_byte;
+  return hex;
+}
+
+struct Case {
+  const char* name;
+  std::string encoded;
+  std::string golden;  // hex
+  // Decodes and encodes again.
+  std::function<Result<std::string>(std::string_view)> again;
+};
+
+template <class T>
+Result<std::string> Again(Result<T> decoded) {
+  if (!decoded) return Fail(std::move(decoded).error());
+  return codec::Encode(*decoded);
+}
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+
+  codec::MessageRecord message;
+  message.conversation.bytes = Filled(0x11);
+  message.sent_at = Ms(1'000);
+  message.received_at = Ms(1'500);
+  message.sequence = 300;
+  message.platform_id = PlatformId("m1");
+  message.sender = PlatformId("p");
+  message.text = MessageBody("Hi");
+  message.has_unsupported_content = true;
+  message.backfilled = true;
+  message.reply = ReplyId{Day(100), Filled(0x22)};
+  cases.push_back({"message", codec::Encode(message),
+                   "01" "0b" "00" + Sixteen("11") + "d00f" "e807" "ac02" "c801" + Sixteen("22") +
+                       "026d31" "0170" "024869",
+                   [](std::string_view b) { return Again(codec::DecodeMessage(b)); }});
+  codec::MessageRecord stub;
+  stub.sent_at = Ms(-1);
+  stub.received_at = Ms(-1);
+  stub.unreadable = UnreadableReason::kUnsupportedKind;
+  stub.withdrawn = true;
+  cases.push_back({"tombstone", codec::Encode(stub),
+                   "01" "04" "03" + Sixteen("00") + "01" "00" "00" "00" "00" "00",
+                   [](std::string_view b) { return Again(codec::DecodeMessage(b)); }});
+
+  codec::HeadRecord head;
+  head.id.bytes = Filled(0x33);
+  head.account = AccountId{7};
+  head.platform_id = PlatformId("c");
+  head.status = ConversationStatus::kClosed;
+  head.standing = PlatformStanding::kLocked;
+  head.group = true;
+  head.unread = true;
+  head.participants = {PlatformId("p")};
+  head.last_activity_at = Ms(1'000);
+  head.last_message = MessageId{Day(100), Filled(0x44)};
+  head.last_sent_at = Ms(1'500);
+  head.revision = 9;
+  head.days = {Day(100), Day(102)};
+  cases.push_back({"head", codec::Encode(head),
+                   "01" "07" "02" "03" + Sixteen("33") + "07" "0163" "d00f" "c801" +
+                       Sixteen("44") + "b817" "09" "02" "c801" "04" "01" "0170",
+                   [](std::string_view b) { return Again(codec::DecodeHead(b)); }});
+
+  cases.push_back({"pointer",
+                   codec::Encode(codec::PointerRecord{.cblind = Filled(0x55), .sent_at = Ms(1'000)}),
+                   "01" + Sixteen("55") + "d00f",
+                   [](std::string_view b) { return Again(codec::DecodePointer(b)); }});
+  codec::InboxRecord inbox;
+  inbox.conversation.bytes = Filled(0x66);
+  inbox.account = AccountId{7};
+  inbox.unread = true;
+  cases.push_back({"inbox", codec::Encode(inbox), "01" + Sixteen("66") + "07" "01" "01",
+                   [](std::string_view b) { return Again(codec::DecodeInbox(b)); }});
+  cases.push_back({"idempotency",
+                   codec::Encode(codec::IdempotencyRecord{.reply = {Day(100), Filled(0x77)},
+                                                          .body_print = Filled(0x88),
+                                                          .created_at = Ms(1'000)}),
+                   "01" "c801" + Sixteen("77") + Sixteen("88") + "d00f",
+                   [](std::string_view b) { return Again(codec::DecodeIdempotency(b)); }});
+  cases.push_back({"stats",
+                   codec::Encode(codec::StatsRecord{.greatest_born = Ms(1'000), .messages = 300}),
+                   "01" "d00f" "ac02",
+                   [](std::string_view b) { return Again(codec::DecodeStats(b)); }});
+  cases.push_back({"contact",
+                   codec::Encode(Contact{.platform_id = PlatformId("p"),
+                                         .handle = ContactHandle("hh"),
+                                         .display_name = ContactHandle("n")}),
+                   "01" "0170" "026868" "016e",
+                   [](std::string_view b) { return Again(codec::DecodeContact(b)); }});
+  cases.push_back({"slot", codec::Encode(Slot{.number = 300, .generation = 1}), "01" "ac02" "01",
+                   [](std::string_view b) { return Again(codec::DecodeSlot(b)); }});
+  ConversationId conversation;
+  conversation.bytes = Filled(0x99);
+  cases.push_back({"lookup", codec::Encode(conversation), "01" + Sixteen("99"),
+                   [](std::string_view b) { return Again(codec::DecodeConversationId(b)); }});
+
+  Reply reply;
+  reply.conversation.bytes = Filled(0xaa);
+  reply.account = AccountId{7};
+  reply.after_message = {Day(100), Filled(0xbb)};
+  reply.text = MessageBody("Hi");
+  reply.state = ReplyState::kUnknown;
+  reply.reason = "io";
+  reply.platform_code = "X";
+  reply.created_at = Ms(1'000);
+  reply.state_since = Ms(1'500);
+  reply.send_started_at = Ms(1'000);
+  reply.attempts = 2;
+  reply.looks = 3;
+  reply.message = MessageId{Day(100), Filled(0xcc)};
+  reply.author = "tok_1";
+  cases.push_back({"reply", codec::Encode(reply),
+                   "01" "05" + Sixteen("aa") + "07" "c801" + Sixteen("bb") +
+                       "02696f" "0158" "d00f" "b817" "01d00f" "00" "02" "03" "01" "c801" +
+                       Sixteen("cc") + "05746f6b5f31" "024869",
+                   [](std::string_view b) { return Again(codec::DecodeReply(b, {})); }});
+
+  Account account;
+  account.id = AccountId{7};
+  account.platform = "x";
+  account.label = "L";
+  account.options = {{"k", "v"}};
+  account.created_at = Ms(1'000);
+  account.revision = 2;
+  account.state = AccountState::kThrottled;
+  account.state_reason = "r";
+  account.state_since = Ms(1'500);
+  account.last_success_at = Ms(1'000);
+  account.credential_fingerprint = "f";
+  account.own_platform_id = "o";
+  account.own_handle = "h";
+  cases.push_back({"account", codec::Encode(account),
+                   "01" "07" "0178" "014c" "01" "016b" "0176" "0350334d" "d00f" "02" "02" "0172"
+                   "b817" "01d00f" "0166" "016f" "0168",
+                   [](std::string_view b) { return Again(codec::DecodeAccount(b)); }});
+  cases.push_back({"credential", codec::Encode(Credential("s")), "01" "0173",
+                   [](std::string_view b) { return Again(codec::DecodeCredential(b)); }});
+  Coverage coverage;
+  coverage.covered_from = Ms(1'000);
+  coverage.history_complete = true;
+  coverage.unreadable = 1;
+  coverage.past_horizon = 300;
+  coverage.holes = {{.from = Ms(1'000),
+                     .until = Ms(1'500),
+                     .reason = "io",
+                     .fillable = false,
+                     .filled_at = std::nullopt}};
+  cases.push_back({"coverage", codec::Encode(coverage),
+                   "01" "01d00f" "00" "01" "01" "ac02" "01" "d00f" "01b817" "02696f" "00" "00",
+                   [](std::string_view b) { return Again(codec::DecodeCoverage(b)); }});
+  cases.push_back({"rules",
+                   codec::Encode(std::vector<codec::UsedRule>{
+                       {.zone = "UTC", .period = {}, .last_used = Day(100)}}),
+                   "01" "01" "03555443" "0350334d" "c801",
+                   [](std::string_view b) { return Again(codec::DecodeRules(b)); }});
+  cases.push_back({"token",
+                   codec::Encode(TokenInfo{.id = "t",
+                                           .role = Role::kAuditor,
+                                           .label = "l",
+                                           .created_at = Ms(1'000),
+                                           .expires_at = Ms(1'500)}),
+                   "01" "0174" "04" "016c" "d00f" "b817",
+                   [](std::string_view b) { return Again(codec::DecodeToken(b)); }});
+  cases.push_back({"journal",
+                   codec::Encode(codec::PurgeJournal{.messages = 300, .replies_expired = 2}),
+                   "01" "ac02" "02",
+                   [](std::string_view b) { return Again(codec::DecodeJournal(b)); }});
+  PurgeReceipt receipt;
+  receipt.day = Day(100);
+  receipt.messages = 300;
+  receipt.keys_destroyed_at = Ms(1'000);
+  receipt.finished_at = Ms(1'500);
+  receipt.late_ms = -1;
+  receipt.bytes_dropped = 5;
+  receipt.replies_expired = 6;
+  cases.push_back({"receipt", codec::Encode(receipt),
+                   "01" "c801" "ac02" "d00f" "b817" "01" "05" "06",
+                   [](std::string_view b) { return Again(codec::DecodeReceipt(b)); }});
+  AuditEntry entry;
+  entry.at = Ms(1'000);
+  entry.actor = "a";
+  entry.request_id = "r";
+  entry.action = "x";
+  entry.object = "o";
+  entry.outcome = "ok";
+  cases.push_back({"audit", codec::Encode(entry),
+                   "01" "d00f" "0161" "0172" "0178" "016f" "026f6b",
+                   [](std::string_view b) { return Again(codec::DecodeAudit(b, 1)); }});
+  return cases;
+}
+
+TEST(StoreCodec, EveryRecordHasItsGoldenBytes) {
+  for (const Case& c : Cases()) EXPECT_EQ(ToHex(c.encoded), c.golden) << c.name;
+}
+
+TEST(StoreCodec, WhatWasWrittenIsRead) {
+  for (const Case& c : Cases()) {
+    const auto again = c.again(c.encoded);
+    ASSERT_TRUE(again) << c.name;
+    EXPECT_EQ(ToHex(*again), ToHex(c.encoded)) << c.name;
+  }
+}
+
+TEST(StoreCodec, CutLongerOrOtherVersionedRecordsAreCorrupt) {
+  for (const Case& c : Cases()) {
+    for (std::size_t size = 0; size < c.encoded.size(); ++size) {
+      const auto cut = c.again(std::string_view(c.encoded).substr(0, size));
+      ASSERT_FALSE(cut) << c.name << " cut at " << size;
+      EXPECT_EQ(cut.error().code, ErrorCode::kCorrupt);
+    }
+    EXPECT_FALSE(c.again(c.encoded + '\0')) << c.name;
+    std::string other = c.encoded;
+    other[0] = 2;
+    EXPECT_FALSE(c.again(other)) << c.name;
+  }
+}
+
+TEST(StoreCodec, AnyBytesDecodeToTheSameBytesOrToAnError) {
+  std::mt19937_64 random(20260305);
+  for (const Case& c : Cases()) {
+    for (int round = 0; round < 2'000; ++round) {
+      std::string bytes = c.encoded;
+      const int changes = 1 + static_cast<int>(random() % 3);
+      for (int i = 0; i < changes; ++i) {
+        bytes[random() % bytes.size()] = static_cast<char>(random());
+      }
+      const auto decoded = c.again(bytes);
+      if (decoded) {
+        // Varints may be written longer than needed; what was understood stays understood.
+        const auto twice = c.again(*decoded);
+        ASSERT_TRUE(twice) << c.name;
+        EXPECT_EQ(*twice, *decoded) << c.name;
+      } else {
+        EXPECT_EQ(decoded.error().code, ErrorCode::kCorrupt);
+      }
+    }
+  }
+}
+
+TEST(StoreSchema, NewestComesFirst) {
+  const Bytes16 blind = Filled(1);
+  const TimePoint times[] = {Ms(-5), Ms(0), Ms(1), Ms(1'772'704'800'000), Ms(253'402'300'799'999)};
+  for (std::size_t i = 1; i < std::size(times); ++i) {
+    EXPECT_LT(schema::MessageKey(blind, times[i], Filled(9)),
+              schema::MessageKey(blind, times[i - 1], Filled(0)));
+    EXPECT_LT(schema::InboxKey(times[i], Filled(9)), schema::InboxKey(times[i - 1], Filled(0)));
+    EXPECT_TRUE(schema::IsNewer({times[i], Filled(9)}, {times[i - 1], Filled(0)}));
+  }
+  for (const TimePoint at : times) {
+    const auto position = schema::ParseMessageKey(schema::MessageKey(blind, at, Filled(7)));
+    ASSERT_TRUE(position);
+    EXPECT_EQ(position->sent_at, at);
+    EXPECT_EQ(position->dkey, Filled(7));
+  }
+  EXPECT_FALSE(schema::ParseMessageKey("short"));
+}
+
+TEST(StoreSchema, KeysHaveTheirGoldenBytes) {
+  EXPECT_EQ(ToHex(schema::MessageKey(Filled(0x11), Ms(1'000), Filled(0x22))),
+            "0001" "6d" + Sixteen("11") + "7ffffffffffffc17" + Sixteen("22"));
+  EXPECT_EQ(ToHex(schema::InboxKey(Ms(1'000), Filled(0x33))),
+            "0001" "69" "7ffffffffffffc17" + Sixteen("33"));
+  EXPECT_EQ(ToHex(schema::Key(schema::kStats, 7u)), "0001" "62" "00000007");
+  EXPECT_EQ(ToHex(schema::FingerprintKey(0x01020304, AccountId{7}, Filled(0x44))),
+            "0001" "66" "01020304" "00000007" + Sixteen("44"));
+  EXPECT_EQ(ToHex(schema::AuditKey(258)), "0001" "7a" "0000000000000102");
+  EXPECT_EQ(ToHex(schema::PersonInput(AccountId{7}, "p")), "00000007" "70" "70");
+}
+
+TEST(StoreSchema, MonthsEndWhereTheNextBegins) {
+  EXPECT_EQ(schema::MonthOf(Ms(1'798'761'599'999)), 202612u);  // 2026-12-31T23:59:59.999Z
+  EXPECT_EQ(schema::EndOf(202612), Ms(1'798'761'600'000));
+  EXPECT_EQ(schema::MonthOf(schema::EndOf(202612)), 202701u);
+}
+
+}  // namespace
+}  // namespace mayfly::store
