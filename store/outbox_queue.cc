@@ -105,8 +105,12 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
   }
 
   MAYFLY_ASSIGN_OR_RETURN(const Account account, core_.GetAccount(head->record.account));
-  if (account.state == AccountState::kRetired) {
-    return Fail(ErrorCode::kCredentialDead, "The account of this conversation is retired.");
+  // After the earlier use: who repeats a key gets the same answer, whatever became of the account.
+  if (account.state == AccountState::kRetired || account.state == AccountState::kCredentialDead) {
+    return Fail(ErrorCode::kCredentialDead, "The account of this conversation cannot send.");
+  }
+  if (account.state == AccountState::kMissingPrivilege) {
+    return Fail(ErrorCode::kMissingPrivilege, "The account of this conversation may not send.");
   }
   if (head->record.standing == PlatformStanding::kLocked) {
     return Fail(ErrorCode::kPlatformRejected, "The platform takes no more messages here.");

@@ -32,7 +32,7 @@ class OutboxQueue {
   // Audited as `reply.queue`. kNotFound; kExpired (after_message's date has come);
   // kIdempotencyConflict (same key, other body); kConversationMoved (after_message is not the newest,
   // or another author's reply is pending; does not use up the key); kPlatformRejected (the conversation
-  // is locked); kCredentialDead (the account is retired). An idempotency key lives 24 hours and never
+  // is locked); kCredentialDead and kMissingPrivilege (nothing can be sent). An idempotency key lives 24 hours and never
   // longer than the reply.
   Result<Queued> Enqueue(const NewReply& reply, const Actor& actor, TimePoint now);
   // Ids of visible messages newer than `after`, newest first, at most 20. For `conversation-moved`.

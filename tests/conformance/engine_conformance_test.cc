@@ -563,7 +563,7 @@ TEST_P(EngineConformance, AConditionHoldsAgainstCommitsWithoutOne) {
   // One thread counts `guard` up without conditions and marks each step in `witness`. The other
   // writes `witness` only while `guard` is what it read. Were a step of the first one to slip in
   // between check and write, the witness would be older than the guard.
-  constexpr int kSteps = 500;
+  constexpr int kSteps = 100;
   Put(kSys, "guard", "0");
   Put(kSys, "witness", "0");
   std::atomic<bool> stop = false;

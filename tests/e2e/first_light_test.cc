@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "tests/support/citizen.h"
 #include "tests/support/service_process.h"
 
 namespace mayfly::testing {
@@ -129,6 +130,33 @@ TEST_F(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
     EXPECT_THAT(service_.Log(), Not(HasSubstr(marker)));
     EXPECT_THAT(metrics, Not(HasSubstr(marker)));
   }
+}
+
+// The citizen's side is a client library that was written elsewhere.
+TEST_F(FirstLight, ACitizenWithAnotherClientWritesAndSeesTheReply) {
+  if (const std::string reason = CitizenMissing(); !reason.empty()) GTEST_SKIP() << reason;
+  const auto citizen = [&](std::vector<std::string> step) {
+    step.insert(step.begin(), {service_.platform().origin(), kCitizen, "citizen-password"});
+    return RunCitizen(step);
+  };
+  const std::string question = "written with another client";
+  const CitizenResult sent = citizen({"send", kOffice, question});
+  ASSERT_EQ(sent.exit_code, 0) << sent.errors;
+  const std::string message = Await(question);
+  const std::string conversation =
+      service_.Ask("comms", "GET", "/v1/messages/" + message).Text("conversation");
+  const Answer queued = service_.Ask("comms", "POST",
+                                     "/v1/conversations/" + conversation + "/replies",
+                                     ReplyBody("read and answered", message),
+                                     {{"Idempotency-Key", "citizen"}});
+  ASSERT_EQ(queued.status, 202) << queued.body;
+  ASSERT_TRUE(Eventually([&] {
+    return service_.Ask("comms", "GET", "/v1/replies/" + queued.Text("id")).Text("state") == "sent";
+  }));
+  const CitizenResult read = citizen({"read", kOffice});
+  ASSERT_EQ(read.exit_code, 0) << read.errors;
+  EXPECT_THAT(read.out, HasSubstr("read and answered"));
+  EXPECT_THAT(read.out, HasSubstr(question));
 }
 
 TEST_F(FirstLight, AWithdrawnMessageIsHiddenAtOnce) {

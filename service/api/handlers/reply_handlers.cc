@@ -43,13 +43,7 @@ Status CheckText(const std::string& text, const connectors::Capabilities& capabi
 }
 
 // An account of which it is certain that nothing can be sent. Its reply would only wait to fail.
-std::optional<Response> CannotSend(const Request& request, const Account& account) {
-  const bool privilege = account.state == AccountState::kMissingPrivilege;
-  if (!privilege && account.state != AccountState::kCredentialDead &&
-      account.state != AccountState::kRetired) {
-    return std::nullopt;
-  }
-  const Error error{.code = privilege ? ErrorCode::kMissingPrivilege : ErrorCode::kCredentialDead};
+Response CannotSend(const Request& request, const Account& account, const Error& error) {
   return Problem(request, error, [&](json::Writer& writer) {
     writer.Field("account", account.id.ToString());
     writer.Field("since", FormatRfc3339(account.state_since));
@@ -95,7 +89,6 @@ Result<Response> Post(const Call& call) {
   const connectors::ConnectorInfo* info = connectors::FindConnector(account.platform);
   if (info == nullptr) return Fail(ErrorCode::kInternal, "account without a connector");
   MAYFLY_RETURN_IF_ERROR(CheckText(text, info->capabilities));
-  if (auto refusal = CannotSend(call.request, account)) return *std::move(refusal);
 
   store::OutboxQueue::NewReply reply;
   reply.conversation = id;
@@ -105,6 +98,10 @@ Result<Response> Post(const Call& call) {
   const auto queued = call.store.outbox().Enqueue(reply, call.actor, call.now);
   if (!queued && queued.error().code == ErrorCode::kConversationMoved) {
     return ConversationMoved(call, id, *after, queued.error());
+  }
+  if (!queued && (queued.error().code == ErrorCode::kCredentialDead ||
+                  queued.error().code == ErrorCode::kMissingPrivilege)) {
+    return CannotSend(call.request, account, queued.error());
   }
   if (!queued) return Fail(queued.error());
   call.context.runtime->ReplyQueued(queued->reply.id);
