@@ -1,9 +1,9 @@
 // The contract between a platform and the rest of Mayfly.
 //
-// A connector turns one account's platform into plain values that can travel over a pipe. It runs in
-// a worker process of its own, on one thread. It never sleeps, retries, stores, reads the clock or
-// logs content: it returns an Error with `retry_at` or `retry_after`, and the poller waits. It holds
-// no state that matters: everything needed to go on is in the Cursor that it returns.
+// A connector turns one account's platform into plain values that can travel over a pipe. It runs
+// in a worker process of its own, on one thread. It never sleeps, retries, stores, reads the clock
+// or logs content: it returns an Error with `retry_at` or `retry_after`, and the poller waits. It
+// holds no state that matters: everything needed to go on is in the Cursor that it returns.
 #ifndef MAYFLY_CONNECTORS_CONNECTOR_H_
 #define MAYFLY_CONNECTORS_CONNECTOR_H_
 
@@ -22,8 +22,9 @@
 
 namespace mayfly::connectors {
 
-// Where collecting stopped; the connector's own encoding, at most 16 KiB. Empty means "never asked".
-// The core stores it in the same commit as the messages that it covers and never looks inside.
+// Where collecting stopped; the connector's own encoding, at most 16 KiB. Empty means "never
+// asked". The core stores it in the same commit as the messages that it covers and never looks
+// inside.
 struct Cursor {
   std::string value;
 };
@@ -62,14 +63,14 @@ struct Page {
   bool caught_up = false;         // nothing newer stood at the platform when this was asked; the
                                   // poller waits an interval before it asks again
   bool history_complete = false;  // history has been read back to the horizon
-  bool position_lost = false;     // the platform no longer knew our position: from here the connector
-                                  // re-reads, and the stretch since the last page is in doubt
+  bool position_lost = false;  // the platform no longer knew our position: from here the connector
+                               // re-reads, and the stretch since the last page is in doubt
   std::size_t skipped_past_horizon = 0;  // served but older than the horizon, left out
 };
 
 struct FetchRequest {
   Cursor after;
-  TimePoint horizon;  // nothing sent before this instant is wanted
+  TimePoint horizon;               // nothing sent before this instant is wanted
   std::size_t messages_max = 200;  // a page may stop earlier; a platform page is not split
 };
 
@@ -147,9 +148,9 @@ using CredentialSink = std::function<Status(const Credential& renewed)>;
 
 // Which hosts an account may talk to. Applied in the shared client, once.
 struct EgressPolicy {
-  bool insecure_loopback = false;             // plain HTTP, loopback addresses only
-  std::vector<std::string> private_hosts;     // host[:port] that may resolve to a private address
-  std::string ca_file;                        // additional CA for those, or empty
+  bool insecure_loopback = false;          // plain HTTP, loopback addresses only
+  std::vector<std::string> private_hosts;  // host[:port] that may resolve to a private address
+  std::string ca_file;                     // additional CA for those, or empty
 };
 
 struct ConnectorContext {

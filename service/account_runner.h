@@ -1,5 +1,5 @@
-// One thread for each connected account: it polls, sends and settles, one call at a time, because the
-// worker behind it does one thing at a time.
+// One thread for each connected account: it polls, sends and settles, one call at a time, because
+// the worker behind it does one thing at a time.
 #ifndef MAYFLY_SERVICE_ACCOUNT_RUNNER_H_
 #define MAYFLY_SERVICE_ACCOUNT_RUNNER_H_
 

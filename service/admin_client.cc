@@ -1,10 +1,11 @@
 #include "service/admin_client.h"
 
+#include <chrono>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
-#include <chrono>
 
 namespace mayfly::service {
 namespace {

@@ -1,4 +1,5 @@
-// The command line's way to a running service: HTTP over its Unix socket. Opens no other connection.
+// The command line's way to a running service: HTTP over its Unix socket. Opens no other
+// connection.
 #ifndef MAYFLY_SERVICE_ADMIN_CLIENT_H_
 #define MAYFLY_SERVICE_ADMIN_CLIENT_H_
 

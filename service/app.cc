@@ -1,18 +1,16 @@
 #include "service/app.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <csignal>
 #include <iostream>
 #include <optional>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 
 #include "connectors/registry.h"
 #include "service/account_runner.h"
 #include "service/api/auth.h"
-
 #include "service/expiry/expiry_job.h"
 #include "service/logging.h"
 #include "service/metrics.h"
@@ -101,9 +99,9 @@ class App {
     clock_.RaiseFloor(floor);
     if (hooks_.purge_fail_point) store_->purge().set_fail_point(hooks_.purge_fail_point);
     expiry_.emplace(*store_, clock_);
-    // Overdue expiry before the port opens. A date whose keys cannot be destroyed must not be served
-    // as if nothing were wrong, but neither must it keep the others hidden: reads hide it by itself,
-    // readyz says so, and the job tries again.
+    // Overdue expiry before the port opens. A date whose keys cannot be destroyed must not be
+    // served as if nothing were wrong, but neither must it keep the others hidden: reads hide it by
+    // itself, readyz says so, and the job tries again.
     (void)expiry_->RunOnce(clock_.Now());
     MAYFLY_ASSIGN_OR_RETURN(const std::size_t interrupted,
                             store_->outbox().RecoverInterrupted(clock_.Now()));
@@ -166,7 +164,8 @@ class App {
     const ExpiryJob::View expiry = expiry_->view();
     if (expiry.failing) view.reasons.push_back("expiry-failing");
     if (!store_->Health()) view.reasons.push_back("store");
-    if (machine_clock_->Now() + std::chrono::minutes(10) < now) view.reasons.push_back("clock-set-back");
+    if (machine_clock_->Now() + std::chrono::minutes(10) < now)
+      view.reasons.push_back("clock-set-back");
     view.last_expiry_run_at = expiry.last_run_at;
     view.next_expiry_at = expiry.next_expiry_at;
     view.ready = view.reasons.empty();

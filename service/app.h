@@ -1,10 +1,10 @@
 // The core: everything that may see messages, in one process that cannot open a connection.
 //
 // Start order, each step only when the one before holds:
-//   configuration -> logging -> not dumpable -> master key -> sandbox on all threads -> keys -> store ->
-//   overdue expiry -> interrupted replies -> port -> accounts -> expiry thread
-// Stop is the reverse. Without a usable master key the service is sealed: it answers health and nothing
-// else, and touches no file.
+//   configuration -> logging -> not dumpable -> master key -> sandbox on all threads -> keys ->
+//   store -> overdue expiry -> interrupted replies -> port -> accounts -> expiry thread
+// Stop is the reverse. Without a usable master key the service is sealed: it answers health and
+// nothing else, and touches no file.
 #ifndef MAYFLY_SERVICE_APP_H_
 #define MAYFLY_SERVICE_APP_H_
 

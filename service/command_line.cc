@@ -1,13 +1,13 @@
 #include "service/command_line.h"
 
+#include <cstdio>
 #include <fcntl.h>
+#include <iostream>
+#include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <iostream>
-#include <memory>
 
 #include "service/admin_client.h"
 #include "service/open_store.h"
@@ -91,8 +91,9 @@ int CreateToken(const Config& config, const std::string& role_word, const std::s
     if (!store) return Complain(store.error());
     const auto role = ParseRole(role_word);
     if (!role) {
-      return Complain({.code = ErrorCode::kInvalidArgument,
-                       .message = "--role must be comms, privacy, administrator, auditor or operator"});
+      return Complain(
+          {.code = ErrorCode::kInvalidArgument,
+           .message = "--role must be comms, privacy, administrator, auditor or operator"});
     }
     auto created = (*store)->tokens().Create(*role, label, std::chrono::days(days),
                                              CommandLineActor(), clock.Now());
@@ -192,15 +193,17 @@ int Serve(const Config& config, const ProgramTraits& traits) {
   std::error_code error;
   if (!fs::exists(options.worker_program, error)) {
     return Complain({.code = ErrorCode::kInvalidArgument,
-                     .message = options.worker_program.string() + ": is missing; it belongs beside " +
-                                program.string()});
+                     .message = options.worker_program.string() +
+                                ": is missing; it belongs beside " + program.string()});
   }
   if (!fs::is_directory(config.run_dir, error) && !fs::create_directories(config.run_dir, error)) {
-    return Complain({.code = ErrorCode::kIo, .message = config.run_dir.string() + ": cannot be made"});
+    return Complain(
+        {.code = ErrorCode::kIo, .message = config.run_dir.string() + ": cannot be made"});
   }
   if (::chmod(config.run_dir.c_str(), 0700) != 0) {
-    return Complain({.code = ErrorCode::kIo,
-                     .message = config.run_dir.string() + ": must belong to the user of the service"});
+    return Complain(
+        {.code = ErrorCode::kIo,
+         .message = config.run_dir.string() + ": must belong to the user of the service"});
   }
   return RunSupervisor(options);
 }
@@ -263,12 +266,12 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   core->group("");
   CLI::App* token = app.add_subcommand("token", "Bearer tokens of the REST API.");
   token->require_subcommand(1);
-  CLI::App* token_create = with_config(token->add_subcommand("create", "Make a token; shown once."));
+  CLI::App* token_create =
+      with_config(token->add_subcommand("create", "Make a token; shown once."));
   std::string role, label;
   int days = 30;
   bool as_json = false;
-  token_create
-      ->add_option("--role", role, "comms, privacy, administrator, auditor or operator")
+  token_create->add_option("--role", role, "comms, privacy, administrator, auditor or operator")
       ->required()
       ->check(CLI::IsMember({"comms", "privacy", "administrator", "auditor", "operator"}));
   token_create->add_option("--label", label, "Whose it is, for the list of tokens")->required();
@@ -279,7 +282,8 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   CLI::App* expire = with_config(app.add_subcommand("expire", "What expiry would end now."));
   bool dry_run = false;
   expire->add_flag("--dry-run", dry_run, "Change nothing: expiry itself needs nobody")->required();
-  CLI::App* status = with_config(app.add_subcommand("status", "State of the service or its store."));
+  CLI::App* status =
+      with_config(app.add_subcommand("status", "State of the service or its store."));
   CLI::App* version = app.add_subcommand("version", "Print the version.");
 
   if (traits.extend) traits.extend(app);
@@ -309,7 +313,8 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   }
   const CoreHooks hooks = traits.core_hooks ? traits.core_hooks() : CoreHooks();
   if (*core) return RunCore(config_file, hooks);
-  // Only our own commands need the configuration here; those of traits.extend ran in their callbacks.
+  // Only our own commands need the configuration here; those of traits.extend ran in their
+  // callbacks.
   if (!*serve && !*token_create && !*expire && !*status) return 0;
   auto config = LoadConfig(config_file);
   if (!config) return Complain(config.error());

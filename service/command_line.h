@@ -1,6 +1,6 @@
-// The command line: init, serve, token create, expire --dry-run, status, version, and the hidden `core`
-// that the supervisor starts. While the service runs, commands ask it over its Unix socket; they open the
-// store themselves only when no service runs.
+// The command line: init, serve, token create, expire --dry-run, status, version, and the hidden
+// `core` that the supervisor starts. While the service runs, commands ask it over its Unix socket;
+// they open the store themselves only when no service runs.
 #ifndef MAYFLY_SERVICE_COMMAND_LINE_H_
 #define MAYFLY_SERVICE_COMMAND_LINE_H_
 
@@ -28,8 +28,8 @@ struct ProgramTraits {
   std::function<std::vector<std::string>()> core_arguments;
 };
 
-// Parses and runs. Returns the process's exit code: 0, 1 for a failure, 2 for wrong usage, 78 for a wrong
-// configuration.
+// Parses and runs. Returns the process's exit code: 0, 1 for a failure, 2 for wrong usage, 78 for a
+// wrong configuration.
 int RunCommandLine(int argc, char** argv, const ProgramTraits& traits);
 
 // The directory that this program lies in, where mayfly-worker is found as well.

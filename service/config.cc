@@ -8,6 +8,7 @@
 #include <optional>
 #include <sstream>
 #include <string_view>
+
 #include <toml++/toml.h>
 
 namespace mayfly::service {
@@ -15,8 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A table of the file together with the keys that it may hold. Reading a key marks it as known; what is
-// left unread at the end is refused.
+// A table of the file together with the keys that it may hold. Reading a key marks it as known;
+// what is left unread at the end is refused.
 class Section {
  public:
   Section(const fs::path& file, std::string name, const toml::table* table)
@@ -29,7 +30,8 @@ class Section {
   Error WrongAt(const toml::node* node, std::string_view key, std::string_view allowed) const {
     std::ostringstream message;
     message << file_.string();
-    if (node != nullptr && node->source().begin.line > 0) message << ":" << node->source().begin.line;
+    if (node != nullptr && node->source().begin.line > 0)
+      message << ":" << node->source().begin.line;
     message << ": " << name_ << "." << key << ": " << allowed;
     return {.code = ErrorCode::kInvalidArgument,
             .message = message.str(),
@@ -72,8 +74,9 @@ class Section {
     if (node == nullptr) return {};
     const auto value = node->value<std::int64_t>();
     if (!node->is_integer() || !value || *value < low || *value > high) {
-      return Fail(WrongAt(node, key, "must be a whole number from " + std::to_string(low) + " to " +
-                                         std::to_string(high)));
+      return Fail(WrongAt(
+          node, key,
+          "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high)));
     }
     *out = static_cast<T>(*value);
     return {};
@@ -135,8 +138,8 @@ class Section {
       if (std::find(known_.begin(), known_.end(), key.str()) == known_.end()) {
         std::string allowed = "is not a setting; this section has";
         for (const std::string& name : known_) allowed += " " + name;
-        return Fail(WrongAt(&node, IsWord(key.str()) ? key.str() : std::string_view("(unnamed)"),
-                            allowed));
+        return Fail(
+            WrongAt(&node, IsWord(key.str()) ? key.str() : std::string_view("(unnamed)"), allowed));
       }
     }
     return {};
@@ -161,7 +164,8 @@ class Section {
 };
 
 constexpr std::string_view kListenRule =
-    "must be \"127.0.0.1:PORT\", \"[::1]:PORT\" or \"unix:/absolute/path\": other addresses need TLS, "
+    "must be \"127.0.0.1:PORT\", \"[::1]:PORT\" or \"unix:/absolute/path\": other addresses need "
+    "TLS, "
     "which this version does not have";
 
 std::optional<ListenAddress> ParseListen(const std::string& text) {
@@ -194,8 +198,9 @@ Status ReadOrganisation(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.String("zone", &config->zone_name));
   auto zone = Zone::Load(config->zone_name);
   if (!zone) {
-    return Fail(section.Wrong("zone", "must be a time zone name of the IANA database, such as "
-                                      "\"Europe/London\""));
+    return Fail(section.Wrong("zone",
+                              "must be a time zone name of the IANA database, such as "
+                              "\"Europe/London\""));
   }
   config->zone = *zone;
   return section.Done();
@@ -212,7 +217,8 @@ Status ReadPaths(Section section, Config* config) {
                               "the key with it"));
   }
   if (config->admin_socket().string().size() > 100) {
-    return Fail(section.Wrong("run", "must be a path of at most 90 bytes: a Unix socket lies in it"));
+    return Fail(
+        section.Wrong("run", "must be a path of at most 90 bytes: a Unix socket lies in it"));
   }
   return section.Done();
 }
@@ -233,7 +239,8 @@ Status ReadHttp(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Integer("head_bytes_max", &limits.head_bytes_max, 1'024, 65'536));
   MAYFLY_RETURN_IF_ERROR(section.Integer("fields_max", &limits.fields_max, 10, 1'000));
   MAYFLY_RETURN_IF_ERROR(section.Integer("body_bytes_max", &limits.body_bytes_max, 1'024, 1 << 20));
-  MAYFLY_RETURN_IF_ERROR(section.Integer("target_bytes_max", &limits.target_bytes_max, 256, 16'384));
+  MAYFLY_RETURN_IF_ERROR(
+      section.Integer("target_bytes_max", &limits.target_bytes_max, 256, 16'384));
   MAYFLY_RETURN_IF_ERROR(section.Duration("head_deadline", &limits.head_deadline, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Duration("body_deadline", &limits.body_deadline, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Duration("write_deadline", &limits.write_deadline, low, high));
@@ -248,8 +255,7 @@ Status ReadHttp(Section section, Config* config) {
 }
 
 Status ReadEgress(Section section, Config* config) {
-  MAYFLY_RETURN_IF_ERROR(
-      section.Bool("insecure_loopback", &config->egress.insecure_loopback));
+  MAYFLY_RETURN_IF_ERROR(section.Bool("insecure_loopback", &config->egress.insecure_loopback));
   MAYFLY_RETURN_IF_ERROR(section.Strings("allow", &config->egress.private_hosts));
   MAYFLY_RETURN_IF_ERROR(section.String("ca_file", &config->egress.ca_file));
   for (const std::string& host : config->egress.private_hosts) {
@@ -341,12 +347,12 @@ data_location = "This server"
 contact = "privacy@example.org"
 
 [paths]
-data = ")" << answers.data_dir.string()
-      << R"("
-master_key = ")" << answers.master_key.string()
-      << R"("   # keep it away from backups of the data
-run = ")" << answers.run_dir.string()
-      << R"("
+data = ")"
+      << answers.data_dir.string() << R"("
+master_key = ")"
+      << answers.master_key.string() << R"("   # keep it away from backups of the data
+run = ")"
+      << answers.run_dir.string() << R"("
 
 [http]
 listen = [)";
@@ -355,7 +361,8 @@ listen = [)";
   }
   out << "]\n";
   if (answers.insecure_loopback) {
-    out << "\n[egress]\ninsecure_loopback = true   # a platform imitation on this machine; never in "
+    out << "\n[egress]\ninsecure_loopback = true   # a platform imitation on this machine; never "
+           "in "
            "production\n";
   }
   return out.str();

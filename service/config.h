@@ -1,8 +1,8 @@
 // Configuration: one TOML file, read once at start, immutable afterwards.
 //
-// Every value is validated. A wrong one gives kInvalidArgument whose message names file, line, key and
-// what is allowed, and never quotes the value. Unknown keys are refused. There is no secret in the file:
-// the master key has a file of its own, and credentials are given through the REST API.
+// Every value is validated. A wrong one gives kInvalidArgument whose message names file, line, key
+// and what is allowed, and never quotes the value. Unknown keys are refused. There is no secret in
+// the file: the master key has a file of its own, and credentials are given through the REST API.
 #ifndef MAYFLY_SERVICE_CONFIG_H_
 #define MAYFLY_SERVICE_CONFIG_H_
 

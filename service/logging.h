@@ -1,7 +1,7 @@
 // Log lines: event, ids of ours, counts. One JSON object a line on standard error.
 //
-// Fields come from a closed list and values are numbers or short words in plain ASCII, so that nothing
-// from outside can enter: a word with any other character is written as "?".
+// Fields come from a closed list and values are numbers or short words in plain ASCII, so that
+// nothing from outside can enter: a word with any other character is written as "?".
 #ifndef MAYFLY_SERVICE_LOGGING_H_
 #define MAYFLY_SERVICE_LOGGING_H_
 

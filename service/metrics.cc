@@ -1,11 +1,11 @@
 #include "service/metrics.h"
 
+#include <algorithm>
+
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
-
-#include <algorithm>
 
 namespace mayfly::service {
 namespace {
@@ -36,9 +36,10 @@ class Page {
 std::string RenderMetrics(MetricsInput input) {
   Page page;
   const store::Store::ExpiryView dates = input.store.View(input.now);
-  page.Gauge("mayfly_dates_due_not_destroyed",
-             "Dates whose expiry has passed and whose keys still exist. Anything but 0 is an alarm.",
-             static_cast<double>(dates.due_not_destroyed.size()));
+  page.Gauge(
+      "mayfly_dates_due_not_destroyed",
+      "Dates whose expiry has passed and whose keys still exist. Anything but 0 is an alarm.",
+      static_cast<double>(dates.due_not_destroyed.size()));
   if (dates.oldest_living) {
     page.Gauge("mayfly_next_expiry_seconds", "Until the oldest living date expires.",
                Seconds(StartOf(*dates.oldest_living) - input.now));
@@ -77,8 +78,7 @@ std::string RenderMetrics(MetricsInput input) {
       prometheus::Labels with_state = label;
       with_state.emplace("state", ToString(account.state));
       state.Add(with_state).Set(1);
-      const auto coverage =
-          input.store.collection().Coverage(account.id);
+      const auto coverage = input.store.collection().Coverage(account.id);
       if (!coverage) continue;
       if (coverage->covered_until) {
         covered.Add(label).Set(Seconds(input.now - *coverage->covered_until));

@@ -1,5 +1,5 @@
-// Metrics in Prometheus text. Computed when asked for, from the parts that know. No ids of messages or
-// people; accounts appear by their own id.
+// Metrics in Prometheus text. Computed when asked for, from the parts that know. No ids of messages
+// or people; accounts appear by their own id.
 #ifndef MAYFLY_SERVICE_METRICS_H_
 #define MAYFLY_SERVICE_METRICS_H_
 

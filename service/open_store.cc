@@ -16,9 +16,9 @@ Status RequirePrivate(const fs::path& dir) {
                 dir.string() + ": is not a directory; make it with `mayfly init`");
   }
   if ((info.st_mode & 077) != 0) {
-    return Fail(ErrorCode::kInvalidArgument,
-                dir.string() + ": may be read or changed by others; remedy: chmod 700 " +
-                    dir.string());
+    return Fail(
+        ErrorCode::kInvalidArgument,
+        dir.string() + ": may be read or changed by others; remedy: chmod 700 " + dir.string());
   }
   return {};
 }

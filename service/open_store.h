@@ -13,7 +13,8 @@ namespace mayfly::service {
 Result<std::unique_ptr<store::Store>> OpenStore(const Config& config, store::SecretKey master,
                                                 bool create);
 
-// Directories for `mayfly init`: data, store, keys, run, all 0700; fresh root key. Refuses existing ones.
+// Directories for `mayfly init`: data, store, keys, run, all 0700; fresh root key. Refuses existing
+// ones.
 Status CreateStore(const Config& config);
 
 }  // namespace mayfly::service

@@ -18,9 +18,8 @@ std::string FingerprintOf(const Core& core, const Credential& credential) {
 
 void PutCredential(Transaction& transaction, AccountId id, const Credential& credential) {
   std::string key = schema::Key(schema::kCredential, id.value);
-  std::string sealed = transaction.core().SealSys(schema::kCredential, key, id,
-                                                  schema::kPurposeCredential,
-                                                  codec::Encode(credential));
+  std::string sealed = transaction.core().SealSys(
+      schema::kCredential, key, id, schema::kPurposeCredential, codec::Encode(credential));
   transaction.batch().Put(Family::Sys(), std::move(key), std::move(sealed));
 }
 
@@ -29,9 +28,7 @@ Status CheckRevision(const Account& account, std::optional<std::uint64_t> if_rev
   return Fail(ErrorCode::kPreconditionFailed, "The account was changed meanwhile.");
 }
 
-tl::unexpected<Error> Retired() {
-  return Fail(ErrorCode::kNotFound, "This account is retired.");
-}
+tl::unexpected<Error> Retired() { return Fail(ErrorCode::kNotFound, "This account is retired."); }
 
 }  // namespace
 
@@ -49,8 +46,7 @@ Result<Account> Accounts::Create(const NewAccount& account, const Actor& actor, 
   created.credential_fingerprint = FingerprintOf(core_, account.credential);
   transaction.PutAccount(created);
   PutCredential(transaction, created.id, account.credential);
-  MAYFLY_RETURN_IF_ERROR(
-      transaction.Audit(actor, "account.connect", created.id.ToString(), "ok"));
+  MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "account.connect", created.id.ToString(), "ok"));
   MAYFLY_RETURN_IF_ERROR(transaction.Commit());
   return created;
 }

@@ -1,4 +1,5 @@
-// Connected accounts and their sealed credentials. In `sys`: they hold nothing of the people who write.
+// Connected accounts and their sealed credentials. In `sys`: they hold nothing of the people who
+// write.
 #ifndef MAYFLY_STORE_ACCOUNTS_H_
 #define MAYFLY_STORE_ACCOUNTS_H_
 
@@ -29,7 +30,7 @@ class Accounts {
   };
   // Audited as `account.connect`.
   Result<Account> Create(const NewAccount& account, const Actor& actor, TimePoint now);
-  Result<Account> Get(AccountId id) const;  // kNotFound
+  Result<Account> Get(AccountId id) const;    // kNotFound
   Result<std::vector<Account>> List() const;  // retired ones too, by id
   // Changes label and revision. kPreconditionFailed when `if_revision` is given and stale. Audited.
   Result<Account> Rename(AccountId id, const std::string& label,

@@ -1,9 +1,8 @@
 #include "store/audit_log.h"
 
-#include <sodium.h>
-
 #include <algorithm>
 #include <chrono>
+#include <sodium.h>
 
 #include "store/core.h"
 

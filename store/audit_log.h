@@ -1,8 +1,9 @@
 // Promise P7: who did what and when, without content, for 12 months and no longer.
 //
-// Entries live in the family of their month, sealed under that month's key. An entry is written in the
-// same commit as the act that it records; a look at messages is recorded and synced before the answer
-// (I6: no silent act). Chaining and proofs come with the audit issue; the sequence has no gaps already.
+// Entries live in the family of their month, sealed under that month's key. An entry is written in
+// the same commit as the act that it records; a look at messages is recorded and synced before the
+// answer (I6: no silent act). Chaining and proofs come with the audit issue; the sequence has no
+// gaps already.
 #ifndef MAYFLY_STORE_AUDIT_LOG_H_
 #define MAYFLY_STORE_AUDIT_LOG_H_
 

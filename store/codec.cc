@@ -194,10 +194,10 @@ Status Decoder::Finish() const {
 
 std::string Encode(const MessageRecord& record) {
   Encoder encoder(160 + record.text.size() + record.platform_id.size() + record.sender.size());
-  encoder.Byte(static_cast<std::uint8_t>(
-      (record.has_unsupported_content ? kFlagUnsupported : 0) |
-      (record.backfilled ? kFlagBackfilled : 0) | (record.withdrawn ? kFlagWithdrawn : 0) |
-      (record.reply ? kFlagReply : 0)));
+  encoder.Byte(static_cast<std::uint8_t>((record.has_unsupported_content ? kFlagUnsupported : 0) |
+                                         (record.backfilled ? kFlagBackfilled : 0) |
+                                         (record.withdrawn ? kFlagWithdrawn : 0) |
+                                         (record.reply ? kFlagReply : 0)));
   encoder.Byte(static_cast<std::uint8_t>(record.unreadable));
   encoder.Fixed(record.conversation.bytes);
   encoder.Time(record.sent_at);
@@ -240,10 +240,9 @@ std::string Encode(const HeadRecord& record) {
   std::size_t size = 160 + record.platform_id.size() + 3 * record.days.size();
   for (const PlatformId& participant : record.participants) size += 10 + participant.size();
   Encoder encoder(size);
-  encoder.Byte(static_cast<std::uint8_t>((record.group ? kFlagGroup : 0) |
-                                         (record.unread ? kFlagUnread : 0) |
-                                         (record.last_message ? kFlagLastMessage : 0) |
-                                         (record.odd_times ? kFlagOddTimes : 0)));
+  encoder.Byte(static_cast<std::uint8_t>(
+      (record.group ? kFlagGroup : 0) | (record.unread ? kFlagUnread : 0) |
+      (record.last_message ? kFlagLastMessage : 0) | (record.odd_times ? kFlagOddTimes : 0)));
   encoder.Byte(static_cast<std::uint8_t>(record.status));
   encoder.Byte(static_cast<std::uint8_t>(record.standing));
   encoder.Fixed(record.id.bytes);
@@ -491,8 +490,8 @@ Result<Account> DecodeAccount(std::string_view bytes) {
   }
   account.created_at = decoder.Time();
   account.revision = decoder.Varint();
-  account.state = static_cast<AccountState>(
-      decoder.Enum(0, static_cast<std::uint8_t>(AccountState::kRetired)));
+  account.state =
+      static_cast<AccountState>(decoder.Enum(0, static_cast<std::uint8_t>(AccountState::kRetired)));
   account.state_reason = decoder.String();
   account.state_since = decoder.Time();
   account.last_success_at = decoder.OptTime();

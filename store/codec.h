@@ -106,7 +106,7 @@ struct HeadRecord {  // h
   PlatformStanding standing = PlatformStanding::kAccepted;
   bool group = false;
   bool unread = false;
-  bool odd_times = false;  // holds a message that claimed to be sent a day or more after its arrival
+  bool odd_times = false;  // a message of it claimed to be sent a day or more after its arrival
   std::vector<PlatformId> participants;
   TimePoint last_activity_at;
   std::optional<MessageId> last_message;

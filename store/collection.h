@@ -1,5 +1,5 @@
-// What pollers write: a page of messages, the cursor that covers it, and the coverage record, in one
-// synced commit (promise P4).
+// What pollers write: a page of messages, the cursor that covers it, and the coverage record, in
+// one synced commit (promise P4).
 #ifndef MAYFLY_STORE_COLLECTION_H_
 #define MAYFLY_STORE_COLLECTION_H_
 
@@ -53,8 +53,9 @@ struct CollectedPage {
 struct CollectOutcome {
   std::size_t stored = 0;
   std::size_t duplicates = 0;
-  std::size_t past_horizon = 0;  // expired already, or born at or before forgotten_until; not stored
-  std::size_t future = 0;        // claimed to be sent later than first seen; stored from first seen
+  std::size_t past_horizon =
+      0;                   // expired already, or born at or before forgotten_until; not stored
+  std::size_t future = 0;  // claimed to be sent later than first seen; stored from first seen
   std::size_t withdrawn = 0;
   std::size_t unreadable = 0;
 };
@@ -64,8 +65,8 @@ class Collection {
   explicit Collection(Core& core) : core_(core) {}
   // Stores each message exactly once (key: account and platform message id), moves heads, contacts
   // and inbox rows into the family of their latest expiry, settles an outgoing message against a
-  // pending reply of the same platform id, and writes cursor and coverage. Idempotent. kNotFound when
-  // the account is retired: then nothing is stored.
+  // pending reply of the same platform id, and writes cursor and coverage. Idempotent. kNotFound
+  // when the account is retired: then nothing is stored.
   Result<CollectOutcome> Collect(const CollectedPage& page, TimePoint now);
 
   Result<std::string> Cursor(AccountId account) const;  // empty for a new account

@@ -118,8 +118,8 @@ Result<std::vector<Candidate>> NewestOf(const Core& core, const codec::HeadRecor
                                         const std::optional<std::string>& after, std::size_t count,
                                         TimePoint now) {
   std::vector<Candidate> newest;
-  // What ends on a date was born at least this long before it, and was sent when it was born, give or
-  // take a day; a head whose messages claim more than that is read through all its dates.
+  // What ends on a date was born at least this long before it, and was sent when it was born, give
+  // or take a day; a head whose messages claim more than that is read through all its dates.
   const auto life = head.odd_times ? std::chrono::days(0) : core.ShortestLife(head.account);
   for (auto day = head.days.rbegin(); day != head.days.rend(); ++day) {
     if (newest.size() == count && life > kTimeSlack &&
@@ -141,11 +141,11 @@ Result<std::vector<Candidate>> NewestOf(const Core& core, const codec::HeadRecor
             core.CountDamage();
             return true;
           }
-          const auto place = std::upper_bound(
-              newest.begin(), newest.end(), *position,
-              [](const schema::ThreadPosition& a, const Candidate& b) {
-                return schema::IsNewer(a, b.position);
-              });
+          const auto place =
+              std::upper_bound(newest.begin(), newest.end(), *position,
+                               [](const schema::ThreadPosition& a, const Candidate& b) {
+                                 return schema::IsNewer(a, b.position);
+                               });
           if (place == newest.end() && newest.size() >= count) return false;
           newest.insert(place, Candidate{*day, *position, std::string(key), std::string(sealed)});
           if (newest.size() > count) newest.pop_back();
@@ -211,8 +211,8 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
       if (*head == nullptr) continue;
       const codec::HeadRecord& record = (*head)->record;
       if (!matches(record.account, record.status, record.unread)) continue;
-      if ((*head)->day != row.day || !row.key.starts_with(prefix + schema::NewestFirst(
-                                                                       record.last_activity_at))) {
+      if ((*head)->day != row.day ||
+          !row.key.starts_with(prefix + schema::NewestFirst(record.last_activity_at))) {
         // It moved while this page was read, or the row is what a damaged head left behind.
         auto still = core_.Get(row.day, row.key);
         if (!still || *still) continue;
@@ -267,8 +267,7 @@ Result<Conversation> Conversations::Update(ConversationId id, const Patch& patch
   if (changed.record.status != head->record.status ||
       changed.record.unread != head->record.unread) {
     MAYFLY_RETURN_IF_ERROR(transaction.PutHead(head, changed.record, head->day));
-    MAYFLY_RETURN_IF_ERROR(
-        transaction.Audit(actor, "conversation.change", id.ToString(), "ok"));
+    MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "conversation.change", id.ToString(), "ok"));
     MAYFLY_RETURN_IF_ERROR(transaction.Commit());
     changed.record.revision = head->record.revision + 1;
   }
@@ -277,8 +276,7 @@ Result<Conversation> Conversations::Update(ConversationId id, const Patch& patch
 
 Result<Conversations::MessagePage> Conversations::Messages(const Look& look, ConversationId id,
                                                            const std::string& after,
-                                                           std::size_t limit,
-                                                           TimePoint now) const {
+                                                           std::size_t limit, TimePoint now) const {
   (void)look;
   MAYFLY_ASSIGN_OR_RETURN(std::optional<std::string> position, ParsePosition(after));
   limit = std::max<std::size_t>(limit, 1);

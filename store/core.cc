@@ -1,9 +1,8 @@
 #include "store/core.h"
 
-#include <sodium.h>
-
 #include <algorithm>
 #include <chrono>
+#include <sodium.h>
 #include <span>
 #include <tuple>
 
@@ -145,15 +144,14 @@ Status Core::Open() {
   std::set<ExpiryDay> hidden(destroyed.begin(), destroyed.end());
   MAYFLY_ASSIGN_OR_RETURN(const auto journals, RowsOf(*engine_, schema::kJournal));
   for (const auto& [key, value] : journals) {
-    hidden.insert(ExpiryDay(std::chrono::days(schema::ReadU32(
-        std::string_view(key).substr(schema::kHeadBytes)))));
+    hidden.insert(ExpiryDay(
+        std::chrono::days(schema::ReadU32(std::string_view(key).substr(schema::kHeadBytes)))));
   }
   for (const ExpiryDay day : hidden) ended_through_ = std::max(ended_through_, day);
   MAYFLY_RETURN_IF_ERROR(engine_->Scan(
       Family::Sys(), {.prefix = schema::Key(schema::kReceipt), .reverse = true, .limit = 1},
       [&](std::string_view key, std::string_view) {
-        const ExpiryDay day(
-            std::chrono::days(schema::ReadU32(key.substr(schema::kHeadBytes))));
+        const ExpiryDay day(std::chrono::days(schema::ReadU32(key.substr(schema::kHeadBytes))));
         ended_through_ = std::max(ended_through_, day);
         return false;
       }));
@@ -232,7 +230,8 @@ Status Core::LoadFingerprints() {
         engine_->Scan(Family::Sys(), options, [&](std::string_view key, std::string_view) {
           const std::string_view rest = key.substr(schema::kHeadBytes);
           const std::uint32_t day = schema::ReadU32(rest);
-          const AccountId account{schema::ReadU32(rest.substr(std::min<std::size_t>(4, rest.size())))};
+          const AccountId account{
+              schema::ReadU32(rest.substr(std::min<std::size_t>(4, rest.size())))};
           found.emplace(day, account);
           Bytes16 last;
           last.fill(0xff);
@@ -250,12 +249,13 @@ Status Core::LoadPending() {
   std::vector<ReplyId> found;
   const std::size_t key_bytes = schema::kHeadBytes + 16;
   for (const ExpiryDay day : OpenDays()) {
-    MAYFLY_RETURN_IF_ERROR(engine_->Scan(
-        Family::Day(day), {.prefix = schema::Key(schema::kPending)},
-        [&](std::string_view key, std::string_view) {
-          if (const auto bytes = schema::Tail16(key, key_bytes)) found.push_back({day, *bytes});
-          return true;
-        }));
+    MAYFLY_RETURN_IF_ERROR(engine_->Scan(Family::Day(day),
+                                         {.prefix = schema::Key(schema::kPending)},
+                                         [&](std::string_view key, std::string_view) {
+                                           if (const auto bytes = schema::Tail16(key, key_bytes))
+                                             found.push_back({day, *bytes});
+                                           return true;
+                                         }));
   }
   MutexLock lock(cache_mutex_);
   for (const ReplyId& id : found) pending_.try_emplace(id);
@@ -368,8 +368,8 @@ Result<OpenedRow> Core::OpenRow(ExpiryDay day, char kind, std::string_view key,
     return Fail(std::move(pair).error());
   }
   const std::string family_name = Family::Day(day).Name();
-  MAYFLY_ASSIGN_OR_RETURN(
-      row.body, Checked(Unseal(**pair, DayContext(family_name, day, kind, key), sealed)));
+  MAYFLY_ASSIGN_OR_RETURN(row.body,
+                          Checked(Unseal(**pair, DayContext(family_name, day, kind, key), sealed)));
   return row;
 }
 
@@ -531,8 +531,7 @@ Result<StoredMessage> Core::FindMessage(const MessageId& id, TimePoint now, Pair
   const auto unknown = [] { return Fail(ErrorCode::kNotFound, "There is no such message."); };
   MAYFLY_RETURN_IF_ERROR(CheckKeys(id.day));
   if (!IsUsable(id.day, now)) return unknown();
-  MAYFLY_ASSIGN_OR_RETURN(const auto pointer,
-                          Get(id.day, schema::Key(schema::kPointer, id.bytes)));
+  MAYFLY_ASSIGN_OR_RETURN(const auto pointer, Get(id.day, schema::Key(schema::kPointer, id.bytes)));
   if (!pointer) return unknown();
   MAYFLY_ASSIGN_OR_RETURN(const auto where, Checked(codec::DecodePointer(*pointer)));
   const std::string key = schema::MessageKey(where.cblind, where.sent_at, id.bytes);
@@ -629,8 +628,8 @@ Result<Account> Core::GetAccount(AccountId id) const {
   const auto found = accounts_.find(id);
   if (found == accounts_.end()) return Fail(ErrorCode::kNotFound, "There is no such account.");
   if (!found->second.account) {
-    return Fail(ErrorCode::kCorrupt, "Family sys: the row of account " + id.ToString() +
-                                         " (a) does not open.");
+    return Fail(ErrorCode::kCorrupt,
+                "Family sys: the row of account " + id.ToString() + " (a) does not open.");
   }
   Account account = *found->second.account;
   account.forgotten_until = found->second.forgotten_until;
@@ -693,8 +692,8 @@ std::chrono::days Core::ShortestLife(AccountId id) const {
   std::chrono::days shortest(0);
   if (const auto account = GetAccount(id)) shortest = life(account->retention);
   for (const codec::UsedRule& used : RulesOf(id)) {
-    shortest = std::min(shortest, used.zone == kUnknownZone ? std::chrono::days(0)
-                                                            : life(used.period));
+    shortest =
+        std::min(shortest, used.zone == kUnknownZone ? std::chrono::days(0) : life(used.period));
   }
   return shortest;
 }
@@ -730,7 +729,8 @@ Status Core::EnsureAuditMonth(AuditMonth month) {
 Status Core::ExpireAuditMonths(TimePoint now) {
   MutexLock lock(commit_mutex_);
   for (const AuditMonth month : vault_->Months()) {
-    const std::chrono::year_month_day end(std::chrono::floor<std::chrono::days>(schema::EndOf(month)));
+    const std::chrono::year_month_day end(
+        std::chrono::floor<std::chrono::days>(schema::EndOf(month)));
     if (now < StartOf(std::chrono::sys_days(end + kAuditKept))) continue;
     audit_months_.erase(month);
     // The key first: a family without one is dropped at the next start.
@@ -741,8 +741,7 @@ Status Core::ExpireAuditMonths(TimePoint now) {
   return {};
 }
 
-bool Core::LookIsCovered(const std::string& actor, const std::string& object,
-                         TimePoint now) const {
+bool Core::LookIsCovered(const std::string& actor, const std::string& object, TimePoint now) const {
   MutexLock lock(cache_mutex_);
   const auto found = looks_.find({actor, object});
   return found != looks_.end() && now >= found->second && now < found->second + kLookCovers;
@@ -779,7 +778,8 @@ Status Core::AppendAudit(Batch& batch, AuditEntry entry) {
                             {}, codec::Encode(entry));
   sodium_memzero(pair.data(), pair.size());
   batch.Put(Family::Audit(month), key, std::move(sealed));
-  batch.Put(Family::Sys(), schema::Key(schema::kNextAudit), codec::EncodeNumber(entry.sequence + 1));
+  batch.Put(Family::Sys(), schema::Key(schema::kNextAudit),
+            codec::EncodeNumber(entry.sequence + 1));
   ++audit_uncommitted_;
   return {};
 }
@@ -791,9 +791,7 @@ Transaction::Transaction(Core& core, TimePoint now)
   core_.audit_uncommitted_ = 0;
 }
 
-Transaction::~Transaction() {
-  core_.audit_uncommitted_ = 0;
-}
+Transaction::~Transaction() { core_.audit_uncommitted_ = 0; }
 
 Status Transaction::Begin() {
   if (!core_.in_doubt_) return {};
@@ -804,19 +802,19 @@ Result<Bytes16> Transaction::ConversationBlind(ExpiryDay day, const Conversation
   const std::pair key(day, id);
   const auto found = conversation_blinds_.find(key);
   if (found != conversation_blinds_.end()) return found->second;
-  MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind, core_.Blind(day, schema::kBlindConversation,
-                                                           schema::View(id.bytes)));
+  MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind,
+                          core_.Blind(day, schema::kBlindConversation, schema::View(id.bytes)));
   conversation_blinds_.emplace(key, blind);
   return blind;
 }
 
 Result<Bytes16> Transaction::SubjectBlind(ExpiryDay day, const Subject& subject) {
-  std::pair key(day, subject.input);
-  const auto found = subject_blinds_.find(key);
-  if (found != subject_blinds_.end()) return found->second;
+  auto& of_day = subject_blinds_[day];
+  const auto found = of_day.find(subject.input);
+  if (found != of_day.end()) return found->second;
   MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind,
                           core_.Blind(day, schema::kBlindSubject, subject.input));
-  subject_blinds_.emplace(std::move(key), blind);
+  of_day.emplace(subject.input, blind);
   return blind;
 }
 
@@ -855,10 +853,11 @@ Status Transaction::PutSealed(ExpiryDay day, char kind, std::string key, Slot sl
     WipeString(body);
     return Fail(std::move(pair).error());
   }
-  const std::string family_name = Family::Day(day).Name();
-  std::string sealed =
-      Seal(**pair, DayContext(family_name, day, kind, key),
-           {.slot = slot, .account = account, .direction = direction}, body);
+  if (!family_name_ || family_name_->first != day) {
+    family_name_.emplace(day, Family::Day(day).Name());
+  }
+  std::string sealed = Seal(**pair, DayContext(family_name_->second, day, kind, key),
+                            {.slot = slot, .account = account, .direction = direction}, body);
   WipeString(body);
   Put(day, std::move(key), std::move(sealed));
   return {};
@@ -926,8 +925,8 @@ Status Transaction::PutHead(const HeadPtr& old, codec::HeadRecord head, ExpiryDa
   MAYFLY_RETURN_IF_ERROR(PutSealed(day, schema::kInbox,
                                    schema::InboxKey(head.last_activity_at, cblind), slot,
                                    head.account, Direction::kIncoming, codec::Encode(inbox)));
-  heads_.push_back(std::make_shared<const LoadedHead>(
-      LoadedHead{.record = std::move(head), .day = day}));
+  heads_.push_back(
+      std::make_shared<const LoadedHead>(LoadedHead{.record = std::move(head), .day = day}));
   return {};
 }
 
@@ -968,8 +967,7 @@ Result<bool> Transaction::HasContact(ExpiryDay day, AccountId account, const Con
 }
 
 Status Transaction::RemoveContact(ExpiryDay day, AccountId account, const PlatformId& person) {
-  MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind,
-                          SubjectBlind(day, Subject::Person(account, person)));
+  MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind, SubjectBlind(day, Subject::Person(account, person)));
   Remove(day, schema::Key(schema::kContact, blind));
   contacts_gone_.push_back(DayBlind::Of(day, blind));
   return {};
@@ -1047,9 +1045,8 @@ void Transaction::NoteRuleUsed(const Account& account, ExpiryDay today) {
   } else {
     rules.push_back({.zone = zone, .period = account.retention, .last_used = today});
   }
-  std::erase_if(rules, [&](const codec::UsedRule& rule) {
-    return rule.last_used + kRuleKept < today;
-  });
+  std::erase_if(rules,
+                [&](const codec::UsedRule& rule) { return rule.last_used + kRuleKept < today; });
   batch_.Put(Family::Sys(), schema::Key(schema::kRules, account.id.value), codec::Encode(rules));
   rules_.insert_or_assign(account.id, std::move(rules));
 }
@@ -1063,7 +1060,9 @@ void Transaction::RaiseForgottenUntil(AccountId account, TimePoint born) {
              codec::EncodeTime(raised));
 }
 
-AccountId Transaction::TakeAccountId() { return AccountId{core_.next_account_ + accounts_taken_++}; }
+AccountId Transaction::TakeAccountId() {
+  return AccountId{core_.next_account_ + accounts_taken_++};
+}
 
 Status Transaction::Audit(const Actor& actor, const char* action, std::string object,
                           std::string outcome) {

@@ -1,5 +1,5 @@
-// What the repositories share: the engine, the vault, the one commit lock, the caches, and the helpers
-// that turn rows into records and back. Internal to the store; nobody else includes it.
+// What the repositories share: the engine, the vault, the one commit lock, the caches, and the
+// helpers that turn rows into records and back. Internal to the store; nobody else includes it.
 //
 // Locks, in the order in which they are taken: commit lock (one writer), then cache lock or account
 // lock (never both). Readers take no commit lock. Everything marked "commit lock" is called by a
@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -120,7 +121,8 @@ struct RandomBytesHash {
 
 class Core {
  public:
-  Core(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault, const StoreOptions& options);
+  Core(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault,
+       const StoreOptions& options);
   Status Open();
 
   Engine& engine() const { return *engine_; }
@@ -161,7 +163,8 @@ class Core {
   Result<std::string> OpenSys(char kind, std::string_view key, const char* purpose,
                               std::string_view sealed) const;
   // The sealed row of `account` in sys, opened; nullopt when there is none.
-  Result<std::optional<std::string>> ReadSys(char kind, AccountId account, const char* purpose) const;
+  Result<std::optional<std::string>> ReadSys(char kind, AccountId account,
+                                             const char* purpose) const;
 
   // --- conversations and messages
   // Null when there is none. Probes the visible dates, newest first. When the head is damaged,
@@ -196,7 +199,7 @@ class Core {
   // --- accounts
   Result<Account> GetAccount(AccountId id) const;
   std::vector<AccountId> AccountIds() const;
-  void PublishAccount(const Account& account);  // in memory only
+  void PublishAccount(const Account& account);                 // in memory only
   std::optional<TimePoint> StoredSuccess(AccountId id) const;  // last_success_at on disk
   std::optional<TimePoint> ForgottenUntil(AccountId id) const;
   std::vector<codec::UsedRule> RulesOf(AccountId id) const;
@@ -226,11 +229,11 @@ class Core {
  private:
   friend class Transaction;
 
-  Status ReloadCounters();   // what a failed commit has put in doubt; commit lock
+  Status ReloadCounters();  // what a failed commit has put in doubt; commit lock
   Status LoadAccounts();
   Status LoadFingerprints();
   Status LoadPending();
-  void DistrustCaches();     // after a failed commit; commit lock
+  void DistrustCaches();  // after a failed commit; commit lock
   void ClearCaches() MAYFLY_REQUIRES(cache_mutex_);
   void PublishDays() MAYFLY_REQUIRES(days_mutex_);
   Bytes16 CacheKey(AccountId account, const PlatformId& id) const;
@@ -263,7 +266,8 @@ class Core {
   // to look again.
   std::atomic<std::uint64_t> head_moves_{0};
   mutable BoundedMap<Bytes16, HeadPtr, RandomBytesHash> heads_ MAYFLY_GUARDED_BY(cache_mutex_);
-  mutable BoundedMap<Bytes16, ExpiryDay, RandomBytesHash> head_days_ MAYFLY_GUARDED_BY(cache_mutex_);
+  mutable BoundedMap<Bytes16, ExpiryDay, RandomBytesHash> head_days_
+      MAYFLY_GUARDED_BY(cache_mutex_);
   BoundedMap<Bytes16, std::optional<ConversationId>, RandomBytesHash> lookups_
       MAYFLY_GUARDED_BY(cache_mutex_);
   BoundedMap<DayBlind, Slot, RandomBytesHash> slots_ MAYFLY_GUARDED_BY(cache_mutex_);
@@ -311,9 +315,7 @@ class Transaction {
   void Put(ExpiryDay day, std::string key, std::string value) {
     batch_.Put(Family::Day(day), std::move(key), std::move(value));
   }
-  void Remove(ExpiryDay day, std::string key) {
-    batch_.Remove(Family::Day(day), std::move(key));
-  }
+  void Remove(ExpiryDay day, std::string key) { batch_.Remove(Family::Day(day), std::move(key)); }
 
   // `m`, `d` and the date's statistics. The record gets its sequence.
   Status PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes16& dkey, Slot slot,
@@ -353,8 +355,9 @@ class Transaction {
   std::uint64_t sequences_taken_ = 0;
   std::uint32_t accounts_taken_ = 0;
 
+  std::optional<std::pair<ExpiryDay, std::string>> family_name_;  // of the date sealed for last
   std::map<std::pair<ExpiryDay, ConversationId>, Bytes16> conversation_blinds_;
-  std::map<std::pair<ExpiryDay, std::string>, Bytes16> subject_blinds_;
+  std::map<ExpiryDay, std::unordered_map<std::string, Bytes16>> subject_blinds_;
   std::map<std::pair<ExpiryDay, Bytes16>, Slot> slots_;
   std::map<std::pair<ExpiryDay, AccountId>, codec::StatsRecord> stats_;
   std::vector<HeadPtr> heads_;

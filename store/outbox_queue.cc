@@ -1,9 +1,8 @@
 #include "store/outbox_queue.h"
 
-#include <sodium.h>
-
 #include <algorithm>
 #include <chrono>
+#include <sodium.h>
 
 #include "store/core.h"
 #include "store/thread_writer.h"
@@ -24,9 +23,8 @@ tl::unexpected<Error> UnknownConversation() {
 }
 
 tl::unexpected<Error> WrongState(const Reply& reply, const char* wanted) {
-  return Fail(ErrorCode::kPreconditionFailed, std::string("The reply is ") +
-                                                  ToString(reply.state) + ", so it cannot become " +
-                                                  wanted + ".");
+  return Fail(ErrorCode::kPreconditionFailed, std::string("The reply is ") + ToString(reply.state) +
+                                                  ", so it cannot become " + wanted + ".");
 }
 
 void Enter(Reply& reply, ReplyState state, std::string reason, TimePoint now) {
@@ -73,8 +71,8 @@ Result<std::optional<EarlierUse>> FindEarlierUse(Transaction& transaction,
       transaction.Remove(day, key);
       continue;
     }
-    MAYFLY_ASSIGN_OR_RETURN(
-        StoredReply stored, core.FindReply(record.reply, transaction.now(), transaction.pairs()));
+    MAYFLY_ASSIGN_OR_RETURN(StoredReply stored,
+                            core.FindReply(record.reply, transaction.now(), transaction.pairs()));
     return std::optional<EarlierUse>(EarlierUse{record, std::move(stored.reply)});
   }
   return std::optional<EarlierUse>();
@@ -123,8 +121,7 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
     }
     return Fail(ErrorCode::kConversationMoved, "There are newer messages in this conversation.");
   }
-  MAYFLY_ASSIGN_OR_RETURN(const auto pending,
-                          core_.PendingReplies(reply.conversation, now, pairs));
+  MAYFLY_ASSIGN_OR_RETURN(const auto pending, core_.PendingReplies(reply.conversation, now, pairs));
   for (const StoredReply& other : pending) {
     if (other.reply.author != actor.id) {
       return Fail(ErrorCode::kConversationMoved, "A colleague's reply is on its way.");
@@ -160,8 +157,7 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
 }
 
 Result<std::vector<MessageId>> OutboxQueue::NewerThan(ConversationId conversation,
-                                                      const MessageId& after,
-                                                      TimePoint now) const {
+                                                      const MessageId& after, TimePoint now) const {
   Pairs pairs(core_.vault());
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core_.FindHead(conversation, now, pairs));
   if (head == nullptr) return UnknownConversation();
@@ -176,25 +172,23 @@ Result<std::vector<MessageId>> OutboxQueue::NewerThan(ConversationId conversatio
   std::vector<std::pair<schema::ThreadPosition, ExpiryDay>> newer;
   for (const ExpiryDay day : head->record.days) {
     if (!core_.IsUsable(day, now)) continue;
-    MAYFLY_ASSIGN_OR_RETURN(
-        const Bytes16 cblind,
-        core_.Blind(day, schema::kBlindConversation, schema::View(conversation.bytes)));
+    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 cblind, core_.Blind(day, schema::kBlindConversation,
+                                                              schema::View(conversation.bytes)));
     std::size_t of_day = 0;
-    MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(
-        Family::Day(day), {.prefix = schema::Key(schema::kMessage, cblind)},
-        [&](std::string_view key, std::string_view sealed) {
-          const auto position = schema::ParseMessageKey(key);
-          if (!position) return true;
-          if (seen && !schema::IsNewer(*position, *seen)) return false;
-          const auto stored = core_.OpenMessage(day, key, sealed, pairs);
-          if (!stored || stored->record.withdrawn) return true;
-          newer.emplace_back(*position, day);
-          return ++of_day < kNewerMax;
-        }));
+    MAYFLY_RETURN_IF_ERROR(
+        core_.engine().Scan(Family::Day(day), {.prefix = schema::Key(schema::kMessage, cblind)},
+                            [&](std::string_view key, std::string_view sealed) {
+                              const auto position = schema::ParseMessageKey(key);
+                              if (!position) return true;
+                              if (seen && !schema::IsNewer(*position, *seen)) return false;
+                              const auto stored = core_.OpenMessage(day, key, sealed, pairs);
+                              if (!stored || stored->record.withdrawn) return true;
+                              newer.emplace_back(*position, day);
+                              return ++of_day < kNewerMax;
+                            }));
   }
-  std::sort(newer.begin(), newer.end(), [](const auto& a, const auto& b) {
-    return schema::IsNewer(a.first, b.first);
-  });
+  std::sort(newer.begin(), newer.end(),
+            [](const auto& a, const auto& b) { return schema::IsNewer(a.first, b.first); });
   if (newer.size() > kNewerMax) newer.resize(kNewerMax);
   std::vector<MessageId> ids;
   for (const auto& [position, day] : newer) ids.push_back({day, position.dkey});
@@ -295,8 +289,7 @@ Result<Reply> OutboxQueue::MarkSent(const ReplyId& id, const PlatformId& platfor
       record.text = reply.text;
       record.reply = id;
       MAYFLY_ASSIGN_OR_RETURN(
-          reply.message,
-          writer.Add(*thread, placement, Direction::kOutgoing, std::move(record)));
+          reply.message, writer.Add(*thread, placement, Direction::kOutgoing, std::move(record)));
       MAYFLY_RETURN_IF_ERROR(writer.Flush());
       transaction.NoteRuleUsed(account, std::chrono::floor<std::chrono::days>(now));
     }

@@ -30,10 +30,10 @@ class OutboxQueue {
     bool replayed = false;  // same key and body as before: the same answer
   };
   // Audited as `reply.queue`. kNotFound; kExpired (after_message's date has come);
-  // kIdempotencyConflict (same key, other body); kConversationMoved (after_message is not the newest,
-  // or another author's reply is pending; does not use up the key); kPlatformRejected (the conversation
-  // is locked); kCredentialDead and kMissingPrivilege (nothing can be sent). An idempotency key lives 24 hours and never
-  // longer than the reply.
+  // kIdempotencyConflict (same key, other body); kConversationMoved (after_message is not the
+  // newest, or another author's reply is pending; does not use up the key); kPlatformRejected (the
+  // conversation is locked); kCredentialDead and kMissingPrivilege (nothing can be sent). An
+  // idempotency key lives 24 hours and never longer than the reply.
   Result<Queued> Enqueue(const NewReply& reply, const Actor& actor, TimePoint now);
   // Ids of visible messages newer than `after`, newest first, at most 20. For `conversation-moved`.
   Result<std::vector<MessageId>> NewerThan(ConversationId conversation, const MessageId& after,
@@ -53,8 +53,8 @@ class OutboxQueue {
     Reply reply;
     PlatformId conversation;  // the platform's id
   };
-  // Commits `sending`, synced, before the call may leave. kPreconditionFailed when it is not queued any
-  // more; kExpired when its message has expired.
+  // Commits `sending`, synced, before the call may leave. kPreconditionFailed when it is not queued
+  // any more; kExpired when its message has expired.
   Result<SendJob> StartSending(const ReplyId& id, TimePoint now);
   Result<SendJob> JobOf(const ReplyId& id, TimePoint now) const;  // for looking at the platform
   // Commits `sent` together with the outgoing message (merged with it if a poll stored it already).
@@ -69,7 +69,8 @@ class OutboxQueue {
   // Counts a look at the platform that found nothing.
   Status CountLook(const ReplyId& id, TimePoint now);
   // Whether a message with this platform id is stored and already belongs to a reply.
-  Result<bool> BelongsToAReply(AccountId account, const PlatformId& platform_id, TimePoint now) const;
+  Result<bool> BelongsToAReply(AccountId account, const PlatformId& platform_id,
+                               TimePoint now) const;
   // At start: `sending` left by a crash becomes `unknown`. Returns how many.
   Result<std::size_t> RecoverInterrupted(TimePoint now);
 

@@ -1,10 +1,11 @@
-// Every row that the store keeps, and how its key is made. All keys begin with the organisation (u16,
-// big-endian; 1 for now) and one letter for the row's kind. Numbers are big-endian; `~` is the bitwise
-// complement, so that the newest comes first. Row values: codec.h. Sealed values: keys/seal.h.
+// Every row that the store keeps, and how its key is made. All keys begin with the organisation
+// (u16, big-endian; 1 for now) and one letter for the row's kind. Numbers are big-endian; `~` is
+// the bitwise complement, so that the newest comes first. Row values: codec.h. Sealed values:
+// keys/seal.h.
 //
 // Day family D<yyyymmdd>: everything that ends at 00:00 UTC of that date. A blind value is
-// KeyVault::Blind(day, label, input), 16 bytes: nothing links one date to another, and nothing is left
-// once the date's index key is gone.
+// KeyVault::Blind(day, label, input), 16 bytes: nothing links one date to another, and nothing is
+// left once the date's index key is gone.
 //
 //   key behind organisation                 value
 //   m cblind[16] ~sent_ms[8] dkey[16]       sealed message (or its tombstone once withdrawn)
@@ -13,7 +14,7 @@
 //   h cblind[16]                            sealed head of a conversation; never text
 //   k lblind[16]                            sealed public conversation id
 //   c sblind[16]                            sealed contact: platform id, handle, display name
-//   i ~last_activity_ms[8] cblind[16]       sealed inbox row: conversation id, account, status, unread
+//   i ~last_activity_ms[8] cblind[16]       sealed: conversation id, account, status, unread
 //   o reply[16]                             sealed reply
 //   q reply[16]                             plain: version; exists while the reply is not final
 //   y yblind[16]                            sealed idempotency record
@@ -21,19 +22,19 @@
 //
 //   blind     label              input
 //   cblind    mf-conversation    public conversation id                    (m, d, h, i)
-//   dkey      mf-message         account[4], platform message id           (m, d; public message id)
+//   dkey      mf-message         account[4], platform message id           (m, d, message id)
 //   sblind    mf-subject         account[4], 'p', platform person id       (s, c)
 //                                account[4], 'g', public conversation id   (s: pseudo-subject)
 //   lblind    mf-lookup          account[4], platform conversation id      (k)
 //   yblind    mf-idempotency     public conversation id, idempotency key   (y)
 //
-// h, k, c and i lie in the family of the latest expiry that they serve. A message that expires later
-// takes them along into its family and removes the old rows in the same batch; so a purge rewrites
-// nothing. A contact is found in the family of its conversation's head or in a later one: two
-// conversations of one person may hold a row each.
+// h, k, c and i lie in the family of the latest expiry that they serve. A message that expires
+// later takes them along into its family and removes the old rows in the same batch; so a purge
+// rewrites nothing. A contact is found in the family of its conversation's head or in a later one:
+// two conversations of one person may hold a row each.
 //
-// Who seals (whose slot): an incoming message and a contact: the person. Outgoing messages, o, h, k, i
-// and y: the contact of a one-to-one conversation, else the conversation's pseudo-subject.
+// Who seals (whose slot): an incoming message and a contact: the person. Outgoing messages, o, h,
+// k, i and y: the contact of a one-to-one conversation, else the conversation's pseudo-subject.
 //
 // Family sys: nothing of the people who write, but for cursors, which are sealed.
 //
@@ -43,8 +44,8 @@
 //   v account[4]                            sealed coverage record
 //   g account[4]                            plain: forgotten_until
 //   r account[4]                            plain: retention rules used, each with its last day
-//   f forget_day[4] account[4] hash[16]     plain: version; a message that was undated or sent in the
-//                                           future was seen (forget_day all ones: until retired)
+//   f forget_day[4] account[4] hash[16]     plain: version; an undated or future message was seen
+//                                           (forget_day all ones: kept until the account retires)
 //   t hash[32]                              sealed token record, by keyed hash of the token
 //   j day[4]                                plain: purge journal; a date's end has begun
 //   x day[4]                                plain: purge receipt

@@ -7,8 +7,7 @@
 namespace mayfly::store {
 
 struct Store::Impl {
-  Impl(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault,
-       const StoreOptions& options)
+  Impl(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault, const StoreOptions& options)
       : core(std::move(engine), std::move(vault), options) {}
 
   Core core;

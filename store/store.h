@@ -1,9 +1,9 @@
 // The store: sealed, expiring records. This is the door; the repositories behind it are the rooms.
 //
-// Every method that reads takes `now` and goes through IsVisible; every method that writes commits all
-// its rows, its cursor and its audit entries in one synced batch. All are thread-safe. Errors are
-// those of the method's comment, and besides: kIo, kOutcomeUnknown (repeat it, writes are idempotent),
-// kCorrupt (names the family and row kind; the rest stays readable).
+// Every method that reads takes `now` and goes through IsVisible; every method that writes commits
+// all its rows, its cursor and its audit entries in one synced batch. All are thread-safe. Errors
+// are those of the method's comment, and besides: kIo, kOutcomeUnknown (repeat it, writes are
+// idempotent), kCorrupt (names the family and row kind; the rest stays readable).
 #ifndef MAYFLY_STORE_STORE_H_
 #define MAYFLY_STORE_STORE_H_
 
@@ -51,7 +51,8 @@ class Store {
   Result<TimePoint> ClockFloor() const;
   Status RaiseClockFloor(TimePoint now);  // ignores a lower value
 
-  // Writes buffered records into tables, so that dropping a date a minute later writes almost nothing.
+  // Writes buffered records into tables, so that dropping a date a minute later writes almost
+  // nothing.
   Status FlushBeforeExpiry();
 
   // Signs page positions handed to clients: the vault's purpose key "mf-page-1", 32 bytes.

@@ -82,9 +82,9 @@ Result<ThreadWriter::Thread*> ThreadWriter::Load(const PlatformId& platform_id,
 Result<ThreadWriter::Thread*> ThreadWriter::Find(const PlatformId& platform_id) {
   const auto known = threads_.find(platform_id);
   if (known != threads_.end()) return known->second.get();
-  MAYFLY_ASSIGN_OR_RETURN(const auto id,
-                          core_.FindConversation(account_.id, platform_id, transaction_.now(),
-                                                 transaction_.pairs()));
+  MAYFLY_ASSIGN_OR_RETURN(
+      const auto id,
+      core_.FindConversation(account_.id, platform_id, transaction_.now(), transaction_.pairs()));
   if (!id) return nullptr;
   return Load(platform_id, *id);
 }
@@ -173,7 +173,7 @@ Result<ThreadWriter::Placement> ThreadWriter::Place(const PlatformId& message,
   placement.born = std::min(placement.sent_at, now);
   placement.future = sent_at && *sent_at > now;
   placement.day = ExpiryDayOf(placement.born, rule_);
-  if (!placed_.insert(message).second) {
+  if (!placed_.insert(message.Reveal()).second) {
     placement.verdict = Verdict::kDuplicate;
     return placement;
   }
@@ -197,9 +197,9 @@ Result<ThreadWriter::Placement> ThreadWriter::Place(const PlatformId& message,
     const Bytes16 print = core_.FingerprintOf(account_.id, message);
     for (const std::uint32_t day : {claimed, schema::kNeverForget}) {
       if (!core_.HasFingerprints(day, account_.id)) continue;
-      MAYFLY_ASSIGN_OR_RETURN(const auto row,
-                              core_.engine().Get(Family::Sys(), schema::FingerprintKey(
-                                                                    day, account_.id, print)));
+      MAYFLY_ASSIGN_OR_RETURN(
+          const auto row,
+          core_.engine().Get(Family::Sys(), schema::FingerprintKey(day, account_.id, print)));
       if (row) {
         placement.verdict = Verdict::kDuplicate;
         return placement;
@@ -215,9 +215,9 @@ Result<ThreadWriter::Placement> ThreadWriter::Place(const PlatformId& message,
     return placement;
   }
   if (!was_open || placement.dkey == Bytes16{}) {
-    MAYFLY_ASSIGN_OR_RETURN(
-        placement.dkey, core_.Blind(placement.day, schema::kBlindMessage,
-                                    schema::MessageInput(account_.id, message.Reveal())));
+    MAYFLY_ASSIGN_OR_RETURN(placement.dkey,
+                            core_.Blind(placement.day, schema::kBlindMessage,
+                                        schema::MessageInput(account_.id, message.Reveal())));
   }
   if (doubtful) placement.forget_day = claimed;
   return placement;
@@ -225,8 +225,8 @@ Result<ThreadWriter::Placement> ThreadWriter::Place(const PlatformId& message,
 
 // --- messages
 
-Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement,
-                                    Direction direction, codec::MessageRecord record) {
+Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, Direction direction,
+                                    codec::MessageRecord record) {
   const TimePoint now = transaction_.now();
   const PlatformId platform_id = record.platform_id;
   const bool incoming = direction == Direction::kIncoming;
@@ -369,21 +369,20 @@ Status ThreadWriter::FlushContacts(Thread& thread) {
     std::optional<Contact> contact;
     if (named != thread.contacts.end()) contact = named->second;
     if (thread.old != nullptr && !moved) {
-      const bool joined = std::find(thread.old->record.participants.begin(),
-                                    thread.old->record.participants.end(),
-                                    person) == thread.old->record.participants.end();
+      const bool joined =
+          std::find(thread.old->record.participants.begin(), thread.old->record.participants.end(),
+                    person) == thread.old->record.participants.end();
       if (!contact && !joined) continue;
       if (!contact) {
         MAYFLY_ASSIGN_OR_RETURN(
-            const auto stored, core_.LoadContact(account_.id, person, thread.day,
-                                                 transaction_.pairs()));
+            const auto stored,
+            core_.LoadContact(account_.id, person, thread.day, transaction_.pairs()));
         if (stored) continue;
       }
     }
     if (!contact && thread.old != nullptr) {
-      MAYFLY_ASSIGN_OR_RETURN(contact,
-                              core_.FindContact(account_.id, person, thread.old->day,
-                                                transaction_.now(), transaction_.pairs()));
+      MAYFLY_ASSIGN_OR_RETURN(contact, core_.FindContact(account_.id, person, thread.old->day,
+                                                         transaction_.now(), transaction_.pairs()));
     }
     if (!contact) contact = Contact{.platform_id = person};
     MAYFLY_ASSIGN_OR_RETURN(const bool stored,
@@ -408,9 +407,8 @@ Status ThreadWriter::Flush() {
     if (thread.newest_withdrawn) MAYFLY_RETURN_IF_ERROR(FindNewest(thread));
     MAYFLY_RETURN_IF_ERROR(FlushContacts(thread));
     if (!thread.changed) continue;
-    std::erase_if(thread.head.days, [&](ExpiryDay day) {
-      return !IsVisible(StartOf(day), transaction_.now());
-    });
+    std::erase_if(thread.head.days,
+                  [&](ExpiryDay day) { return !IsVisible(StartOf(day), transaction_.now()); });
     MAYFLY_RETURN_IF_ERROR(transaction_.PutHead(thread.old, thread.head, thread.day));
   }
   return {};

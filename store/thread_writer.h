@@ -1,6 +1,6 @@
-// Writing into conversations, within one transaction: where a message belongs, whether it is new, and
-// what it does to its conversation's head. Each head, contact and inbox row is written once, by Flush,
-// however many messages the transaction adds. Internal to the store.
+// Writing into conversations, within one transaction: where a message belongs, whether it is new,
+// and what it does to its conversation's head. Each head, contact and inbox row is written once, by
+// Flush, however many messages the transaction adds. Internal to the store.
 #ifndef MAYFLY_STORE_THREAD_WRITER_H_
 #define MAYFLY_STORE_THREAD_WRITER_H_
 
@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "store/core.h"
@@ -23,8 +25,8 @@ class ThreadWriter {
     codec::HeadRecord head;  // as it will be
     ExpiryDay day{};         // the family in which it will lie
     bool changed = false;
-    bool newest_withdrawn = false;  // the newest visible message must be found again
-    std::map<PlatformId, Contact> contacts;          // as this transaction was told
+    bool newest_withdrawn = false;           // the newest visible message must be found again
+    std::map<PlatformId, Contact> contacts;  // as this transaction was told
     std::optional<schema::ThreadPosition> newest_added;  // visible messages of this transaction
     ExpiryDay newest_added_day{};
   };
@@ -39,11 +41,11 @@ class ThreadWriter {
   enum class Verdict { kNew, kDuplicate, kPastHorizon };
   struct Placement {
     Verdict verdict = Verdict::kNew;
-    ExpiryDay day{};      // where it lies or will lie, but for kPastHorizon
-    Bytes16 dkey = {};    // of a new one
-    TimePoint sent_at;    // as shown and ordered
+    ExpiryDay day{};    // where it lies or will lie, but for kPastHorizon
+    Bytes16 dkey = {};  // of a new one
+    TimePoint sent_at;  // as shown and ordered
     TimePoint born;
-    bool future = false;  // claims to be sent after now
+    bool future = false;                      // claims to be sent after now
     std::optional<std::uint32_t> forget_day;  // needs a fingerprint until then
   };
   // Decides once for each message; a second call for the same one says kDuplicate.
@@ -52,7 +54,8 @@ class ThreadWriter {
   // Stores a new message. `record` brings ids, text and flags; its times and sequence are set here.
   Result<MessageId> Add(Thread& thread, const Placement& placement, Direction direction,
                         codec::MessageRecord record);
-  // Stores the tombstone of a message that was withdrawn before it was stored. `thread` may be null.
+  // Stores the tombstone of a message that was withdrawn before it was stored. `thread` may be
+  // null.
   Status AddTombstone(const Thread* thread, const Placement& placement, Direction direction,
                       const PlatformId& sender);
   // Turns a stored message into its tombstone. False when it is not stored, or withdrawn already.
@@ -78,7 +81,7 @@ class ThreadWriter {
   bool rules_unknown_ = false;
   bool fingerprints_undated_ = false;
   std::map<PlatformId, std::unique_ptr<Thread>> threads_;
-  std::set<PlatformId> placed_;
+  std::unordered_set<std::string> placed_;
   std::set<MessageId> withdrawn_;
 };
 

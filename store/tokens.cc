@@ -1,11 +1,10 @@
 #include "store/tokens.h"
 
-#include <sodium.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <sodium.h>
 
 #include "store/core.h"
 
@@ -16,7 +15,7 @@ constexpr std::string_view kPrefix = "mfy_";
 constexpr std::string_view kDigits =
     "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 constexpr std::size_t kSecretBytes = 32;
-constexpr std::size_t kSecretDigits = 43;  // 62^43 > 2^256
+constexpr std::size_t kSecretDigits = 43;   // 62^43 > 2^256
 constexpr std::size_t kChecksumDigits = 6;  // 62^6 > 2^32
 constexpr std::size_t kTokenChars = kPrefix.size() + kSecretDigits + kChecksumDigits;
 
@@ -66,9 +65,7 @@ Result<TokenInfo> OpenToken(const Core& core, std::string_view key, std::string_
   return core.Checked(codec::DecodeToken(body));
 }
 
-tl::unexpected<Error> Unknown() {
-  return Fail(ErrorCode::kNotFound, "There is no such token.");
-}
+tl::unexpected<Error> Unknown() { return Fail(ErrorCode::kNotFound, "There is no such token."); }
 
 }  // namespace
 
@@ -83,8 +80,8 @@ bool Tokens::LooksLikeToken(std::string_view text) {
   return sodium_memcmp(checksum.data(), digits.data() + kSecretDigits, kChecksumDigits) == 0;
 }
 
-Result<Tokens::Created> Tokens::Create(Role role, const std::string& label,
-                                       std::chrono::days life, const Actor& actor, TimePoint now) {
+Result<Tokens::Created> Tokens::Create(Role role, const std::string& label, std::chrono::days life,
+                                       const Actor& actor, TimePoint now) {
   if (life < std::chrono::days(1) || life > kTokenLifeMax) {
     return Fail(ErrorCode::kInvalidArgument, "A token lives from 1 to 90 days.", "days");
   }
@@ -108,8 +105,8 @@ Result<Tokens::Created> Tokens::Create(Role role, const std::string& label,
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
   std::string key = schema::TokenKey(HashOf(core_, text));
   created.token = AccessToken(std::move(text));
-  std::string sealed = core_.SealSys(schema::kToken, key, {}, schema::kPurposeToken,
-                                     codec::Encode(created.info));
+  std::string sealed =
+      core_.SealSys(schema::kToken, key, {}, schema::kPurposeToken, codec::Encode(created.info));
   transaction.batch().Put(Family::Sys(), std::move(key), std::move(sealed));
   MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "token.create", created.info.id, "ok"));
   MAYFLY_RETURN_IF_ERROR(transaction.Commit());
@@ -146,13 +143,12 @@ Status Tokens::Revoke(const std::string& id, const Actor& actor, TimePoint now) 
   Transaction transaction(core_, now);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
   std::optional<std::string> found;
-  MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(
-      Family::Sys(), {.prefix = schema::Key(schema::kToken)},
-      [&](std::string_view key, std::string_view sealed) {
-        const auto info = OpenToken(core_, key, sealed);
-        if (info && info->id == id) found = std::string(key);
-        return !found;
-      }));
+  MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(Family::Sys(), {.prefix = schema::Key(schema::kToken)},
+                                             [&](std::string_view key, std::string_view sealed) {
+                                               const auto info = OpenToken(core_, key, sealed);
+                                               if (info && info->id == id) found = std::string(key);
+                                               return !found;
+                                             }));
   if (!found) return Unknown();
   transaction.batch().Remove(Family::Sys(), *found);
   MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "token.revoke", id, "ok"));

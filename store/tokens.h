@@ -1,5 +1,5 @@
-// Bearer tokens of the REST API: mfy_<32 random bytes in base62><6 checksum digits>. Only a keyed hash
-// is stored; the token is shown once.
+// Bearer tokens of the REST API: mfy_<32 random bytes in base62><6 checksum digits>. Only a keyed
+// hash is stored; the token is shown once.
 #ifndef MAYFLY_STORE_TOKENS_H_
 #define MAYFLY_STORE_TOKENS_H_
 

@@ -63,8 +63,8 @@ Status WriteHistory(connectors::BlueskySimulator& platform, const Clock& clock) 
   }
   const TimePoint now = clock.Now();
   const auto write = [&](const char* from, hours age, const char* text) -> Status {
-    auto sent = platform.SendAs(from, kOfficeHandle, text,
-                                {.sent_at = now - age, .leave_request = true});
+    auto sent =
+        platform.SendAs(from, kOfficeHandle, text, {.sent_at = now - age, .leave_request = true});
     if (!sent) return Fail(sent.error());
     return {};
   };
@@ -91,8 +91,8 @@ void LetCitizensAct(connectors::BlueskySimulator& platform, std::stop_token stop
       ++next;
     }
     if (beat == 24) {
-      auto regretted = platform.SendAs("ruth.test", kOfficeHandle,
-                                       "Sorry, this was meant for somebody else.");
+      auto regretted =
+          platform.SendAs("ruth.test", kOfficeHandle, "Sorry, this was meant for somebody else.");
       if (regretted && Pause(std::chrono::seconds(3), stop)) {
         (void)platform.DeleteForBoth(regretted->conversation_id, regretted->message_id);
       }

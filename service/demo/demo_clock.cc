@@ -1,16 +1,15 @@
 #include "service/demo/demo_clock.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <fcntl.h>
 #include <mutex>
 #include <new>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace mayfly::service {
 namespace {
@@ -90,8 +89,7 @@ TimePoint DemoClock::Now() const {
     const double rate = shared_->rate;
     if ((before & 1) == 0 && before == shared_->version) {
       const double passed_ms = static_cast<double>(MonotonicNs() - base_ns) / 1e6 * rate;
-      return TimePoint(
-          std::chrono::milliseconds(base_ms + static_cast<std::int64_t>(passed_ms)));
+      return TimePoint(std::chrono::milliseconds(base_ms + static_cast<std::int64_t>(passed_ms)));
     }
   }
 }

@@ -1,5 +1,5 @@
-// A clock that runs faster and jumps, shared between processes through one small mapped file. Exists in
-// mayfly-demo only; `mayfly` has no such switch (tests/e2e checks its symbols).
+// A clock that runs faster and jumps, shared between processes through one small mapped file.
+// Exists in mayfly-demo only; `mayfly` has no such switch (tests/e2e checks its symbols).
 #ifndef MAYFLY_SERVICE_DEMO_DEMO_CLOCK_H_
 #define MAYFLY_SERVICE_DEMO_DEMO_CLOCK_H_
 

@@ -1,27 +1,28 @@
-// mayfly-demo: the real core and worker against simulated platforms, under a clock that can be moved.
+// mayfly-demo: the real core and worker against simulated platforms, under a clock that can be
+// moved.
 //
 //   mayfly-demo run        everything for a person who wants to see it work
 //   mayfly-demo simulate   a platform alone, for tests that drive it over /_sim/
 //   mayfly-demo clock      moves the clock of a running demo or test
 //   mayfly-demo serve|core|init|token|expire|status   as in mayfly, with --clock-file
-#include <fcntl.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <optional>
 #include <sstream>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
 
 #include "connectors/bluesky/simulator.h"
 #include "service/admin_client.h"
@@ -87,8 +88,8 @@ int Simulate(const Options& options) {
   auto clock = DemoClock::Open(options.clock_file);
   if (!clock) return Complain(clock.error());
   auto platform = connectors::BlueskySimulator::Start(
-      **clock, {.port = static_cast<std::uint16_t>(options.simulator_port),
-                .control_endpoints = true});
+      **clock,
+      {.port = static_cast<std::uint16_t>(options.simulator_port), .control_endpoints = true});
   if (!platform) return Complain(platform.error());
   std::cout << (*platform)->origin() << std::endl;
   while (WaitForSignal() == SIGCHLD) {
@@ -100,7 +101,8 @@ int MoveClock(const Options& options) {
   if (!fs::exists(options.clock_file)) {
     const auto start = ParseRfc3339(options.set);
     if (!start) {
-      return Complain({.message = "--set must be a time such as 2026-11-22T12:00:00Z to make a clock"});
+      return Complain(
+          {.message = "--set must be a time such as 2026-11-22T12:00:00Z to make a clock"});
     }
     auto made = DemoClock::Create(options.clock_file, *start, options.rate < 0 ? 1 : options.rate);
     return made ? 0 : Complain(made.error());
@@ -165,13 +167,13 @@ class Demo {
     MAYFLY_RETURN_IF_ERROR(
         DemoClock::Create(clock_file_, SystemClock().Now(), rate > 0 ? rate : 1));
     if (!fs::exists(config_file_)) {
-      MAYFLY_RETURN_IF_ERROR(
-          Initialise(config_file_, {.data_dir = dir_ / "data",
-                                    .master_key = dir_ / "master.key",
-                                    .run_dir = dir_ / "run",
-                                    .listen = {"127.0.0.1:" + std::to_string(options_.port),
-                                               "unix:" + socket_.string()},
-                                    .insecure_loopback = true}));
+      MAYFLY_RETURN_IF_ERROR(Initialise(
+          config_file_,
+          {.data_dir = dir_ / "data",
+           .master_key = dir_ / "master.key",
+           .run_dir = dir_ / "run",
+           .listen = {"127.0.0.1:" + std::to_string(options_.port), "unix:" + socket_.string()},
+           .insecure_loopback = true}));
       std::ofstream more(config_file_, std::ios::app);
       more << "\n[polling]\ninterval = \"1s\"\n";
     }
@@ -223,10 +225,15 @@ class Demo {
   Status MakeTokens() {
     for (const char* role : kRoles) {
       std::string body;
-      json::Writer(&body).StartObject().Field("role", role).Field("label", "demo").IntField("days", 90).EndObject();
-      MAYFLY_ASSIGN_OR_RETURN(const LocalResponse answer,
-                              CallUnixSocket(dir_ / "run" / "admin.sock", "POST", "/admin/tokens",
-                                             {}, body));
+      json::Writer(&body)
+          .StartObject()
+          .Field("role", role)
+          .Field("label", "demo")
+          .IntField("days", 90)
+          .EndObject();
+      MAYFLY_ASSIGN_OR_RETURN(
+          const LocalResponse answer,
+          CallUnixSocket(dir_ / "run" / "admin.sock", "POST", "/admin/tokens", {}, body));
       MAYFLY_ASSIGN_OR_RETURN(const json::Value parsed, json::Parse(answer.body));
       MAYFLY_ASSIGN_OR_RETURN(tokens_[role], parsed.String("token"));
     }
@@ -263,11 +270,13 @@ class Demo {
         .StartObject()
         .Field("platform", "bluesky")
         .Field("label", "Our office on Bluesky")
-        .Key("options").StartObject()
+        .Key("options")
+        .StartObject()
         .Field("service", platform_->origin())
         .Field("identifier", kOfficeHandle)
         .EndObject()
-        .Key("credential").StartObject()
+        .Key("credential")
+        .StartObject()
         .Field("password", kOfficeAppPassword)
         .EndObject()
         .EndObject();
@@ -294,22 +303,23 @@ class Demo {
               << "Its clock runs " << options_.days_per_minute
               << " days a minute, so that you can watch messages expire.\n\nTokens:\n";
     for (const auto& [role, token] : tokens_) std::cout << "  " << role << "  " << token << "\n";
-    std::cout << "\n1. The inbox. Each conversation shows when it dies (expires_at):\n"
-              << "   curl -s -H 'Authorization: Bearer " << comms << "' '" << address
-              << "/v1/conversations?limit=5'\n"
-              << "2. Answer the newest message; its writer answers back:\n"
-              << "   H='Authorization: Bearer " << comms << "'; U=" << address
-              << "/v1; C=$(curl -s -H \"$H\" \"$U/conversations?limit=1\" | grep -o 'cnv_[0-9a-f]*' | "
-                 "head -1); M=$(curl -s -H \"$H\" \"$U/conversations/$C/messages?limit=1\" | grep -o "
-                 "'msg_[0-9]*_[0-9a-f]*' | head -1); curl -s -H \"$H\" -H 'Content-Type: "
-                 "application/json' -H \"Idempotency-Key: $(date +%s%N)\" -d "
-                 "\"{\\\"text\\\":\\\"Good morning, the table is on our website.\\\","
-                 "\\\"after_message_id\\\":\\\"$M\\\"}\" \"$U/conversations/$C/replies\"\n"
-              << "3. What has been destroyed, with receipts:\n"
-              << "   curl -s -H 'Authorization: Bearer " << tokens_.at("operator") << "' '" << address
-              << "/v1/ops/receipts'\n"
-              << "\nCtrl-C ends everything. Now watching:\n"
-              << std::flush;
+    std::cout
+        << "\n1. The inbox. Each conversation shows when it dies (expires_at):\n"
+        << "   curl -s -H 'Authorization: Bearer " << comms << "' '" << address
+        << "/v1/conversations?limit=5'\n"
+        << "2. Answer the newest message; its writer answers back:\n"
+        << "   H='Authorization: Bearer " << comms << "'; U=" << address
+        << "/v1; C=$(curl -s -H \"$H\" \"$U/conversations?limit=1\" | grep -o 'cnv_[0-9a-f]*' | "
+           "head -1); M=$(curl -s -H \"$H\" \"$U/conversations/$C/messages?limit=1\" | grep -o "
+           "'msg_[0-9]*_[0-9a-f]*' | head -1); curl -s -H \"$H\" -H 'Content-Type: "
+           "application/json' -H \"Idempotency-Key: $(date +%s%N)\" -d "
+           "\"{\\\"text\\\":\\\"Good morning, the table is on our website.\\\","
+           "\\\"after_message_id\\\":\\\"$M\\\"}\" \"$U/conversations/$C/replies\"\n"
+        << "3. What has been destroyed, with receipts:\n"
+        << "   curl -s -H 'Authorization: Bearer " << tokens_.at("operator") << "' '" << address
+        << "/v1/ops/receipts'\n"
+        << "\nCtrl-C ends everything. Now watching:\n"
+        << std::flush;
   }
 
   // What a newcomer would want to have noticed.
@@ -323,9 +333,9 @@ class Demo {
           const std::string last = newest.String("last_message").value_or("");
           if (!last.empty() && last != last_message_) {
             last_message_ = last;
-            std::cout << FormatRfc3339(clock_->Now()).substr(0, 16)
-                      << "  newest message " << last << ", its conversation dies at "
-                      << newest.String("expires_at").value_or("?") << "\n"
+            std::cout << FormatRfc3339(clock_->Now()).substr(0, 16) << "  newest message " << last
+                      << ", its conversation dies at " << newest.String("expires_at").value_or("?")
+                      << "\n"
                       << std::flush;
           }
         }
@@ -339,8 +349,9 @@ class Demo {
       const std::string day = receipt.String("day").value_or("");
       if (day <= last_receipt_) continue;
       last_receipt_ = day;
-      std::cout << FormatRfc3339(clock_->Now()).substr(0, 16) << "  date " << day << " has ended: "
-                << receipt.Int("messages").value_or(0) << " messages, keys destroyed "
+      std::cout << FormatRfc3339(clock_->Now()).substr(0, 16) << "  date " << day
+                << " has ended: " << receipt.Int("messages").value_or(0)
+                << " messages, keys destroyed "
                 << static_cast<double>(receipt.Int("late_ms").value_or(0)) / clock_->rate()
                 << " ms after its midnight, as time passes for you\n"
                 << std::flush;
@@ -388,11 +399,13 @@ class Demo {
 void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
   CLI::App* run = app.add_subcommand("run", "The service, a platform and citizens, to watch.");
   run->add_option("--port", options.port, "Port on 127.0.0.1; 0 lets the kernel choose")
-      ->check(CLI::Range(0, 65'535))->capture_default_str();
+      ->check(CLI::Range(0, 65'535))
+      ->capture_default_str();
   run->add_option("--data", options.data, "Keep everything in this directory");
   run->add_option("--tokens", options.tokens_file, "Write the tokens as JSON, role to token");
   run->add_option("--days-per-minute", options.days_per_minute, "How fast the demo's clock runs")
-      ->check(CLI::Range(0.0, 1'000.0))->capture_default_str();
+      ->check(CLI::Range(0.0, 1'000.0))
+      ->capture_default_str();
   run->callback([&] {
     code = Demo(options).Run();
     done = true;
@@ -425,8 +438,8 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
 CoreHooks HooksFor(const Options& options) {
   CoreHooks hooks;
   if (options.clock_file.empty()) return hooks;
-  // One mapping for the whole process, made before the sandbox; the fail point outlives the clock that
-  // the core owns, because both look at the same file.
+  // One mapping for the whole process, made before the sandbox; the fail point outlives the clock
+  // that the core owns, because both look at the same file.
   auto shared = DemoClock::Open(options.clock_file);
   if (!shared) return hooks;
   static const std::unique_ptr<DemoClock> fail_points = *std::move(shared);

@@ -29,7 +29,7 @@ class ExpiryJob {
     std::uint64_t dates_purged = 0;
     std::uint64_t messages_purged = 0;
     std::uint64_t failures = 0;
-    bool failing = false;        // the last pass left something undone
+    bool failing = false;  // the last pass left something undone
     std::int64_t worst_late_ms = 0;
   };
   View view() const;

@@ -24,9 +24,8 @@ void OpenHole(Coverage& coverage, TimePoint from, const std::string& reason) {
 Coverage AfterPage(Coverage coverage, const connectors::Page& page, TimePoint asked_at,
                    TimePoint horizon) {
   // What nobody could read any more is no hole.
-  std::erase_if(coverage.holes, [&](const Hole& hole) {
-    return hole.until.has_value() && *hole.until < horizon;
-  });
+  std::erase_if(coverage.holes,
+                [&](const Hole& hole) { return hole.until.has_value() && *hole.until < horizon; });
   coverage.past_horizon += page.skipped_past_horizon;
   if (page.position_lost) {
     coverage.history_complete = false;

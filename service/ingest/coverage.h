@@ -1,8 +1,8 @@
 // How the coverage record moves with each poll. Pure functions; the store keeps the record.
 //
-// A hole is a stretch of which we cannot say that everything served was stored. It opens when polling
-// fails for longer than two intervals, when nobody polled, or when the platform lost our position; it is
-// filled when the platform has since served everything up to now without a gap.
+// A hole is a stretch of which we cannot say that everything served was stored. It opens when
+// polling fails for longer than two intervals, when nobody polled, or when the platform lost our
+// position; it is filled when the platform has since served everything up to now without a gap.
 #ifndef MAYFLY_SERVICE_INGEST_COVERAGE_H_
 #define MAYFLY_SERVICE_INGEST_COVERAGE_H_
 

@@ -7,8 +7,8 @@
 
 namespace mayfly::service {
 
-// Stores `page` together with its cursor and the coverage that follows from it. `asked_at` is when the
-// platform was asked. The page contributes values only: account and times of arrival are ours.
+// Stores `page` together with its cursor and the coverage that follows from it. `asked_at` is when
+// the platform was asked. The page contributes values only: account and times of arrival are ours.
 Result<store::CollectOutcome> Ingest(store::Collection& collection, AccountId account,
                                      connectors::Page page, TimePoint asked_at, TimePoint horizon,
                                      TimePoint now);

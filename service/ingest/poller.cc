@@ -21,15 +21,19 @@ std::chrono::milliseconds IntervalFor(const std::string& platform,
 
 AccountState StateFor(const Error& error) {
   switch (error.code) {
-    case ErrorCode::kCredentialDead: return AccountState::kCredentialDead;
-    case ErrorCode::kMissingPrivilege: return AccountState::kMissingPrivilege;
-    case ErrorCode::kRateLimited: return AccountState::kThrottled;
-    default: return AccountState::kUnreachable;
+    case ErrorCode::kCredentialDead:
+      return AccountState::kCredentialDead;
+    case ErrorCode::kMissingPrivilege:
+      return AccountState::kMissingPrivilege;
+    case ErrorCode::kRateLimited:
+      return AccountState::kThrottled;
+    default:
+      return AccountState::kUnreachable;
   }
 }
 
-// How long to leave an account alone that only a person can repair. It is asked again, rarely, because
-// a platform may have been wrong about it.
+// How long to leave an account alone that only a person can repair. It is asked again, rarely,
+// because a platform may have been wrong about it.
 constexpr std::chrono::minutes kDeadInterval{60};
 
 }  // namespace
@@ -67,13 +71,12 @@ Result<bool> Poller::PollOnce(const Account& account, std::stop_token stop) {
     if (!report.permissions_missing.empty()) {
       return Fail(ErrorCode::kMissingPrivilege, report.permissions_missing.front());
     }
-    MAYFLY_RETURN_IF_ERROR(store_.accounts().SetState(
-        account_,
-        {.state = account.state,
-         .reason = account.state_reason,
-         .own_platform_id = report.own_platform_id,
-         .own_handle = report.own_handle},
-        clock_.Now()));
+    MAYFLY_RETURN_IF_ERROR(store_.accounts().SetState(account_,
+                                                      {.state = account.state,
+                                                       .reason = account.state_reason,
+                                                       .own_platform_id = report.own_platform_id,
+                                                       .own_handle = report.own_handle},
+                                                      clock_.Now()));
   }
   MAYFLY_ASSIGN_OR_RETURN(const std::string cursor, store_.collection().Cursor(account_));
   const TimePoint asked_at = clock_.Now();

@@ -1,4 +1,5 @@
-// Collecting for one account: ask, store, say when to ask again. Holds no thread and no store of its own.
+// Collecting for one account: ask, store, say when to ask again. Holds no thread and no store of
+// its own.
 #ifndef MAYFLY_SERVICE_INGEST_POLLER_H_
 #define MAYFLY_SERVICE_INGEST_POLLER_H_
 

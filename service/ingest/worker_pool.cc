@@ -149,8 +149,8 @@ void WorkerPool::Stop() {
 void WorkerPool::OnStarted(ControlClient::WorkerStarted started) {
   const AccountId account = started.account;
   const std::uint64_t epoch = started.pipes.epoch;
-  auto link = std::make_shared<WorkerLink>(
-      started.pipes, [this, account](const Credential& renewed) {
+  auto link =
+      std::make_shared<WorkerLink>(started.pipes, [this, account](const Credential& renewed) {
         return store_.accounts().ReplaceCredential(account, renewed, clock_.Now());
       });
   {

@@ -1,5 +1,5 @@
-// The workers as the core sees them: asks the supervisor for one, hands out its link, and decides when
-// a worker that ended may start again.
+// The workers as the core sees them: asks the supervisor for one, hands out its link, and decides
+// when a worker that ended may start again.
 #ifndef MAYFLY_SERVICE_INGEST_WORKER_POOL_H_
 #define MAYFLY_SERVICE_INGEST_WORKER_POOL_H_
 
@@ -25,8 +25,8 @@ struct WorkerPoolOptions {
   std::uint32_t crash_loop_after = 3;  // ends in a row without an answered request between
 };
 
-// Thread-safe. Delays are counted on the steady clock: a worker that keeps ending must not be started
-// faster because somebody moved the wall clock.
+// Thread-safe. Delays are counted on the steady clock: a worker that keeps ending must not be
+// started faster because somebody moved the wall clock.
 class WorkerPool {
  public:
   WorkerPool(ControlClient& control, store::Store& store, const Clock& clock,
@@ -34,8 +34,8 @@ class WorkerPool {
   ~WorkerPool();
 
   // The account's link, starting a worker if there is none. kUnavailable with retry_after while the
-  // restart delay runs or the pool is stopping; kCredentialDead when the account is retired; else what
-  // the worker answered to the first frame.
+  // restart delay runs or the pool is stopping; kCredentialDead when the account is retired; else
+  // what the worker answered to the first frame.
   Result<std::shared_ptr<WorkerLink>> Acquire(const Account& account, std::stop_token stop);
   // The link as it is, or null.
   std::shared_ptr<WorkerLink> Current(AccountId account) const;
@@ -54,7 +54,7 @@ class WorkerPool {
  private:
   struct Entry {
     std::shared_ptr<WorkerLink> link;
-    std::uint64_t epoch = 0;    // of the incarnation asked for last
+    std::uint64_t epoch = 0;  // of the incarnation asked for last
     bool starting = false;
     std::uint32_t ends_in_row = 0;
     std::chrono::steady_clock::time_point not_before{};

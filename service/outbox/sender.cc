@@ -37,9 +37,9 @@ std::optional<TimePoint> Sender::RunOnce(WorkerLink* link) {
     if (reply.account != account_) continue;
     if (reply.state == ReplyState::kSending) {
       // Only this thread sends, and it is not inside a call: its end could not be stored then.
-      Note(store_.outbox().MarkUnknown(reply.id, ToString(ErrorCode::kOutcomeUnknown),
-                                       clock_.Now()),
-           reply.id, "outbox.unknown-not-stored");
+      Note(
+          store_.outbox().MarkUnknown(reply.id, ToString(ErrorCode::kOutcomeUnknown), clock_.Now()),
+          reply.id, "outbox.unknown-not-stored");
       continue;
     }
     const std::optional<TimePoint> due = DueAt(reply);
@@ -138,8 +138,8 @@ void Sender::SettleOne(const Reply& reply, WorkerLink& link) {
   Note(store_.outbox().CountLook(reply.id, now), reply.id, "outbox.look-not-stored");
 }
 
-// The reply stays in the state that is on disk; a restart turns `sending` into `unknown`, so nothing
-// is sent twice because of what could not be written here.
+// The reply stays in the state that is on disk; a restart turns `sending` into `unknown`, so
+// nothing is sent twice because of what could not be written here.
 void Sender::Note(const Status& status, const ReplyId& id, const char* step) {
   if (status) return;
   Log(LogLevel::kError, step,

@@ -1,4 +1,5 @@
-// Sends replies, at most once each (promise P6), and settles unknown ones by looking at the platform.
+// Sends replies, at most once each (promise P6), and settles unknown ones by looking at the
+// platform.
 #ifndef MAYFLY_SERVICE_OUTBOX_SENDER_H_
 #define MAYFLY_SERVICE_OUTBOX_SENDER_H_
 
@@ -13,7 +14,7 @@ struct SenderOptions {
   // An unknown reply is looked for after these delays since it became unknown; when it has not been
   // found by the last look, it is failed: not-delivered.
   std::vector<std::chrono::milliseconds> looks = {
-      std::chrono::seconds(2), std::chrono::seconds(10), std::chrono::seconds(30),
+      std::chrono::seconds(2),  std::chrono::seconds(10),  std::chrono::seconds(30),
       std::chrono::seconds(60), std::chrono::seconds(120), std::chrono::seconds(300)};
   std::chrono::milliseconds platform_clock_allowance{60'000};
 };

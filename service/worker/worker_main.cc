@@ -78,7 +78,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "mayfly-worker: %s\n", sandbox.error().message.c_str());
     return kExitSandbox;
   }
-  mayfly::connectors::InitialiseHttpThreads(2);
+  mayfly::connectors::InitialiseHttpThreads();
 
   const mayfly::service::WorkerSandboxState state{
       .landlock = sandbox->landlock,

@@ -62,8 +62,8 @@ struct Batch {
 enum class Durability { kSynced, kBuffered };  // buffered: survives the process, not the power
 
 struct ScanOptions {
-  std::string prefix;                      // only keys that begin with it
-  std::optional<std::string> after;        // exclusive; continue behind this key
+  std::string prefix;                // only keys that begin with it
+  std::optional<std::string> after;  // exclusive; continue behind this key
   bool reverse = false;
   std::size_t limit = SIZE_MAX;
 };
@@ -87,7 +87,8 @@ class Engine {
   // Calls `visit` in byte order (or reverse) until it returns false or the limit. One snapshot.
   using Visitor = std::function<bool(std::string_view key, std::string_view value)>;
   virtual Status Scan(Family family, const ScanOptions& options, const Visitor& visit) const = 0;
-  // The same over several families at once, merged by key in byte order (ties: order of `families`).
+  // The same over several families at once, merged by key in byte order (ties: order of
+  // `families`).
   using MergeVisitor =
       std::function<bool(Family family, std::string_view key, std::string_view value)>;
   virtual Status MergeScan(const std::vector<Family>& families, const ScanOptions& options,

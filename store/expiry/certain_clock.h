@@ -1,8 +1,8 @@
 // Time that only moves forward. A clock that is set back shows nothing again and delays no end.
 //
-// Made before the store is open, because the store needs a `now`; once the store is open it is given
-// the floor that earlier runs persisted, and from then on the highest time seen is persisted there
-// (Store::RaiseClockFloor, by the expiry job).
+// Made before the store is open, because the store needs a `now`; once the store is open it is
+// given the floor that earlier runs persisted, and from then on the highest time seen is persisted
+// there (Store::RaiseClockFloor, by the expiry job).
 #ifndef MAYFLY_STORE_EXPIRY_CERTAIN_CLOCK_H_
 #define MAYFLY_STORE_EXPIRY_CERTAIN_CLOCK_H_
 

@@ -25,8 +25,8 @@ bool HasFamily(const Core& core, ExpiryDay day) {
   return std::find(families.begin(), families.end(), Family::Day(day)) != families.end();
 }
 
-// What must be kept of a date that ends. Costs a row for each account and each unsent reply, however
-// many messages there are.
+// What must be kept of a date that ends. Costs a row for each account and each unsent reply,
+// however many messages there are.
 Result<DateEnd> CountEnd(const Core& core, ExpiryDay day) {
   DateEnd end;
   if (!HasFamily(core, day)) return end;
@@ -41,13 +41,13 @@ Result<DateEnd> CountEnd(const Core& core, ExpiryDay day) {
                                        stats->greatest_born);
         return true;
       }));
-  MAYFLY_RETURN_IF_ERROR(
-      core.engine().Scan(family, {.prefix = schema::Key(schema::kPending)},
-                         [&](std::string_view key, std::string_view) {
-                           const auto bytes = schema::Tail16(key, schema::kHeadBytes + 16);
-                           if (bytes) end.unsent.push_back({day, *bytes});
-                           return true;
-                         }));
+  MAYFLY_RETURN_IF_ERROR(core.engine().Scan(family, {.prefix = schema::Key(schema::kPending)},
+                                            [&](std::string_view key, std::string_view) {
+                                              const auto bytes =
+                                                  schema::Tail16(key, schema::kHeadBytes + 16);
+                                              if (bytes) end.unsent.push_back({day, *bytes});
+                                              return true;
+                                            }));
   return end;
 }
 
@@ -116,9 +116,9 @@ Status Purge::Hide(ExpiryDay day, TimePoint now) {
     MAYFLY_RETURN_IF_ERROR(transaction.Begin());
     const std::string key = schema::Key(schema::kJournal, NumberOf(day));
     MAYFLY_ASSIGN_OR_RETURN(const auto journal, core_.engine().Get(Family::Sys(), key));
-    MAYFLY_ASSIGN_OR_RETURN(const auto receipt,
-                            core_.engine().Get(Family::Sys(),
-                                               schema::Key(schema::kReceipt, NumberOf(day))));
+    MAYFLY_ASSIGN_OR_RETURN(
+        const auto receipt,
+        core_.engine().Get(Family::Sys(), schema::Key(schema::kReceipt, NumberOf(day))));
     if (journal || receipt || unwritten_.contains(day)) return {};  // counted before
     MAYFLY_ASSIGN_OR_RETURN(const DateEnd end, CountEnd(core_, day));
     unwritten_.emplace(day, end);
@@ -191,8 +191,7 @@ Result<PurgeReceipt> Purge::EndDate(ExpiryDay day, TimePoint now) {
   receipt.late_ms = (receipt.keys_destroyed_at - StartOf(day)).count();
   reached(PurgeStep::kKeysDestroyed);
 
-  MAYFLY_ASSIGN_OR_RETURN(const DropReport dropped,
-                          core_.engine().DropFamily(Family::Day(day)));
+  MAYFLY_ASSIGN_OR_RETURN(const DropReport dropped, core_.engine().DropFamily(Family::Day(day)));
   receipt.bytes_dropped = dropped.bytes_dropped;
   receipt.finished_at = at();
   reached(PurgeStep::kFamilyDropped);
@@ -243,8 +242,8 @@ Status Purge::ForgetOld(TimePoint now) {
           transaction.batch().Remove(Family::Sys(), std::string(key));
           return true;
         }));
-    MAYFLY_RETURN_IF_ERROR(
-        transaction.ForgetFingerprintsThrough(NumberOf(std::chrono::floor<std::chrono::days>(now))));
+    MAYFLY_RETURN_IF_ERROR(transaction.ForgetFingerprintsThrough(
+        NumberOf(std::chrono::floor<std::chrono::days>(now))));
     MAYFLY_RETURN_IF_ERROR(transaction.Commit());
   }
   return core_.ExpireAuditMonths(now);
@@ -255,8 +254,8 @@ Result<std::vector<PurgeReceipt>> Purge::Receipts(std::optional<ExpiryDay> after
   std::vector<PurgeReceipt> receipts;
   ScanOptions options{.prefix = schema::Key(schema::kReceipt), .limit = limit};
   if (after) options.after = schema::Key(schema::kReceipt, NumberOf(*after));
-  MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(
-      Family::Sys(), options, [&](std::string_view, std::string_view value) {
+  MAYFLY_RETURN_IF_ERROR(
+      core_.engine().Scan(Family::Sys(), options, [&](std::string_view, std::string_view value) {
         auto receipt = core_.Checked(codec::DecodeReceipt(value));
         if (receipt) receipts.push_back(*receipt);  // a damaged one is counted
         return true;

@@ -1,5 +1,5 @@
-// Promise P2: the end of a date. Numbered, idempotent steps; each may be interrupted by a kill and is
-// repeated at start before the port opens. None of them needs free disk.
+// Promise P2: the end of a date. Numbered, idempotent steps; each may be interrupted by a kill and
+// is repeated at start before the port opens. None of them needs free disk.
 #ifndef MAYFLY_STORE_EXPIRY_PURGE_H_
 #define MAYFLY_STORE_EXPIRY_PURGE_H_
 
@@ -58,13 +58,14 @@ class Purge {
   };
   // What would be purged at `now`; changes nothing. The same query as RunOnce.
   Result<std::vector<Preview>> DryRun(TimePoint now) const;
-  // Ends every due date. A date that fails (kIo: its keys are not destroyed) does not keep the others
-  // from ending; the first error is returned once all were tried. Finishes what a crash left half
-  // done, and removes receipts, audit months and fingerprints that have served their time. Called at
-  // start before anybody is let in. One caller at a time; others wait.
+  // Ends every due date. A date that fails (kIo: its keys are not destroyed) does not keep the
+  // others from ending; the first error is returned once all were tried. Finishes what a crash left
+  // half done, and removes receipts, audit months and fingerprints that have served their time.
+  // Called at start before anybody is let in. One caller at a time; others wait.
   Result<std::vector<PurgeReceipt>> RunOnce(TimePoint now);
   // Oldest first; those with day > after, at most `limit`.
-  Result<std::vector<PurgeReceipt>> Receipts(std::optional<ExpiryDay> after, std::size_t limit) const;
+  Result<std::vector<PurgeReceipt>> Receipts(std::optional<ExpiryDay> after,
+                                             std::size_t limit) const;
   // Called after each step of each date; tests end the process in it.
   void set_fail_point(std::function<void(PurgeStep, ExpiryDay)> hook) { hook_ = std::move(hook); }
 

@@ -38,12 +38,12 @@ struct Conversation {
   ConversationStatus status = ConversationStatus::kOpen;
   PlatformStanding standing = PlatformStanding::kAccepted;
   bool group = false;
-  bool unread = false;                // an incoming message newer than the last mark by staff
-  std::vector<Contact> participants;  // the people other than us; at most 50 are kept
-  TimePoint last_activity_at;         // sent time of the newest visible message
+  bool unread = false;                    // an incoming message newer than the last mark by staff
+  std::vector<Contact> participants;      // the people other than us; at most 50 are kept
+  TimePoint last_activity_at;             // sent time of the newest visible message
   std::optional<MessageId> last_message;  // newest by thread order
-  TimePoint expires_at;               // when its last message goes, and it with it
-  std::uint64_t revision = 1;         // strong ETag
+  TimePoint expires_at;                   // when its last message goes, and it with it
+  std::uint64_t revision = 1;             // strong ETag
 };
 
 }  // namespace mayfly

@@ -1,8 +1,9 @@
 // The one door for JSON, in and out. RapidJSON's reader and writer stay behind json.cc.
 //
-// In: RFC 8259, whole document, UTF-8 checked (overlong forms and lone surrogates refused), depth at
-// most 32, duplicate keys refused, numbers finite, size and item caps given by the caller. No error
-// text quotes the input. Out: an append writer; lists are streamed through it, never built as trees.
+// In: RFC 8259, whole document, UTF-8 checked (overlong forms and lone surrogates refused), depth
+// at most 32, duplicate keys refused, numbers finite, size and item caps given by the caller. No
+// error text quotes the input. Out: an append writer; lists are streamed through it, never built as
+// trees.
 #ifndef MAYFLY_STORE_MODEL_JSON_H_
 #define MAYFLY_STORE_MODEL_JSON_H_
 
@@ -55,12 +56,13 @@ class Value {
   // Member of an object; null pointer when absent or when this is no object.
   const Value* Find(std::string_view key) const;
 
-  // Typed members. kInvalidArgument with field "/key" (prefixed with `at`) when the member is absent
-  // or has another type. The Opt forms treat an absent or null member as nullopt.
+  // Typed members. kInvalidArgument with field "/key" (prefixed with `at`) when the member is
+  // absent or has another type. The Opt forms treat an absent or null member as nullopt.
   Result<std::string> String(std::string_view key, std::string_view at = "") const;
   Result<std::int64_t> Int(std::string_view key, std::string_view at = "") const;
   Result<bool> Bool(std::string_view key, std::string_view at = "") const;
-  Result<std::optional<std::string>> OptString(std::string_view key, std::string_view at = "") const;
+  Result<std::optional<std::string>> OptString(std::string_view key,
+                                               std::string_view at = "") const;
   Result<std::optional<std::int64_t>> OptInt(std::string_view key, std::string_view at = "") const;
   Result<std::optional<bool>> OptBool(std::string_view key, std::string_view at = "") const;
 

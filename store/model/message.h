@@ -30,9 +30,9 @@ struct Message {
   ConversationId conversation;
   AccountId account;
   Direction direction = Direction::kIncoming;
-  TimePoint sent_at;      // as the platform says; equals received_at where it says nothing
-  TimePoint received_at;  // first seen by us
-  TimePoint expires_at;   // the instant of its death
+  TimePoint sent_at;           // as the platform says; equals received_at where it says nothing
+  TimePoint received_at;       // first seen by us
+  TimePoint expires_at;        // the instant of its death
   std::uint64_t sequence = 0;  // arrival order in this store, growing, for the change feed
   PlatformId platform_id;
   PlatformId sender_platform_id;

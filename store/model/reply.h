@@ -32,18 +32,18 @@ struct Reply {
   MessageId after_message;  // the last message that the writer saw; the reply dies with it
   MessageBody text;
   ReplyState state = ReplyState::kQueued;
-  std::string reason;                // for failed and unknown: an ErrorCode word, or `expired`,
-                                     // `not-delivered`, `account-retired`
-  std::string platform_code;         // the platform's own word from a closed list
+  std::string reason;         // for failed and unknown: an ErrorCode word, or `expired`,
+                              // `not-delivered`, `account-retired`
+  std::string platform_code;  // the platform's own word from a closed list
   TimePoint created_at;
   TimePoint state_since;
   TimePoint expires_at;
   std::optional<TimePoint> send_started_at;  // when `sending` was committed, first attempt
   std::optional<TimePoint> not_before;       // queued: wait until then
   std::uint32_t attempts = 0;
-  std::uint32_t looks = 0;                   // times that the platform was asked about an unknown
-  std::optional<MessageId> message;          // the outgoing message, once sent
-  std::string author;                        // token id of the writer
+  std::uint32_t looks = 0;           // times that the platform was asked about an unknown
+  std::optional<MessageId> message;  // the outgoing message, once sent
+  std::string author;                // token id of the writer
 };
 
 }  // namespace mayfly

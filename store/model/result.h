@@ -6,8 +6,9 @@
 #include <chrono>
 #include <optional>
 #include <string>
-#include <tl/expected.hpp>
 #include <utility>
+
+#include <tl/expected.hpp>
 
 #include "store/model/time.h"
 
@@ -49,8 +50,9 @@ std::optional<ErrorCode> ParseErrorCode(const std::string& word);
 
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
-  std::string message = {};  // for people; never message text, names, tokens, query or platform text
-  std::string field = {};    // the offending input as a JSON pointer or option name, if there is one
+  std::string message =
+      {};                  // for people; never message text, names, tokens, query or platform text
+  std::string field = {};  // the offending input as a JSON pointer or option name, if there is one
   std::string platform_code = {};  // the platform's own error word, only from a closed list
   std::optional<TimePoint> retry_at = {};
   std::optional<std::chrono::milliseconds> retry_after = {};
@@ -74,16 +76,16 @@ inline tl::unexpected<Error> Fail(Error error) { return tl::unexpected<Error>(st
 
 #define MAYFLY_CONCAT_INNER_(a, b) a##b
 #define MAYFLY_CONCAT_(a, b) MAYFLY_CONCAT_INNER_(a, b)
-#define MAYFLY_ASSIGN_OR_RETURN_IMPL_(tmp, lhs, expr)              \
-  auto tmp = (expr);                                               \
-  if (!tmp) return ::mayfly::Fail(std::move(tmp).error());         \
+#define MAYFLY_ASSIGN_OR_RETURN_IMPL_(tmp, lhs, expr)      \
+  auto tmp = (expr);                                       \
+  if (!tmp) return ::mayfly::Fail(std::move(tmp).error()); \
   lhs = *std::move(tmp)
 // MAYFLY_ASSIGN_OR_RETURN(const Message message, messages.Get(id, now));
 #define MAYFLY_ASSIGN_OR_RETURN(lhs, expr) \
   MAYFLY_ASSIGN_OR_RETURN_IMPL_(MAYFLY_CONCAT_(mayfly_result_, __LINE__), lhs, expr)
-#define MAYFLY_RETURN_IF_ERROR(expr)                                            \
-  do {                                                                          \
-    auto mayfly_status_ = (expr);                                               \
+#define MAYFLY_RETURN_IF_ERROR(expr)                                               \
+  do {                                                                             \
+    auto mayfly_status_ = (expr);                                                  \
     if (!mayfly_status_) return ::mayfly::Fail(std::move(mayfly_status_).error()); \
   } while (false)
 

@@ -5,13 +5,13 @@
 //                clamped to the month's length
 //   expires_at = limit cut down to 00:00 UTC of its date
 //
-// So all records of one date expire at one instant, 88 to 92 days after birth (87.96 where the clocks
-// go forward by an hour in between), and never later than three calendar months in either zone. A
-// later birth never ends on an earlier date, save on the clamped last days of a month in zones east
-// of Greenwich, and there by one date at most.
+// So all records of one date expire at one instant, 88 to 92 days after birth (87.96 where the
+// clocks go forward by an hour in between), and never later than three calendar months in either
+// zone. A later birth never ends on an earlier date, save on the clamped last days of a month in
+// zones east of Greenwich, and there by one date at most.
 //
-// Cutting down, not rounding, is what keeps the ceiling: rounding up, or adding the months to a date
-// in UTC alone, passes it in the local zone.
+// Cutting down, not rounding, is what keeps the ceiling: rounding up, or adding the months to a
+// date in UTC alone, passes it in the local zone.
 #ifndef MAYFLY_STORE_MODEL_RETENTION_H_
 #define MAYFLY_STORE_MODEL_RETENTION_H_
 
@@ -27,7 +27,8 @@ namespace mayfly {
 inline constexpr int kCeilingMonths = 3;
 inline constexpr int kPeriodDaysMin = 7;
 
-// How long an account's messages live: a whole number of days or of months, never above the ceiling.
+// How long an account's messages live: a whole number of days or of months, never above the
+// ceiling.
 class RetentionPeriod {
  public:
   RetentionPeriod() = default;  // the ceiling, P3M

@@ -2,13 +2,13 @@
 #ifndef MAYFLY_STORE_MODEL_SENSITIVE_H_
 #define MAYFLY_STORE_MODEL_SENSITIVE_H_
 
-#include <fmt/format.h>
-
 #include <compare>
 #include <cstddef>
 #include <ostream>
 #include <string>
 #include <utility>
+
+#include <fmt/format.h>
 
 namespace mayfly {
 
@@ -62,10 +62,10 @@ class Sensitive {
 
 using MessageBody = Sensitive<struct MessageBodyTag>;
 using ContactHandle = Sensitive<struct ContactHandleTag>;  // handle or display name of a person
-using PlatformId = Sensitive<struct PlatformIdTag>;        // a platform's id of a person, message or
-                                                           // conversation; always a string
-using Credential = Sensitive<struct CredentialTag>;        // a connector's secret, its own encoding
-using AccessToken = Sensitive<struct AccessTokenTag>;      // a bearer token of our REST API
+using PlatformId = Sensitive<struct PlatformIdTag>;    // a platform's id of a person, message or
+                                                       // conversation; always a string
+using Credential = Sensitive<struct CredentialTag>;    // a connector's secret, its own encoding
+using AccessToken = Sensitive<struct AccessTokenTag>;  // a bearer token of our REST API
 
 }  // namespace mayfly
 

@@ -1,4 +1,5 @@
-// The two kinds of time in Mayfly: an instant in UTC milliseconds, and the date on which things end.
+// The two kinds of time in Mayfly: an instant in UTC milliseconds, and the date on which things
+// end.
 #ifndef MAYFLY_STORE_MODEL_TIME_H_
 #define MAYFLY_STORE_MODEL_TIME_H_
 

@@ -1,15 +1,7 @@
-// Speed and size beside named references, measured in one run: the rows of docs/benchmarks.md. Ratios are
-// what counts; absolute figures move with the machine.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <rocksdb/db.h>
-#include <rocksdb/options.h>
-#include <rocksdb/write_batch.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
+// Speed and size beside named references, measured in one run: the rows of docs/benchmarks.md.
+// Ratios are what counts; absolute figures move with the machine.
 #include <algorithm>
+#include <arpa/inet.h>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -20,13 +12,20 @@
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <random>
 #include <string>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <vector>
+
+#include <rocksdb/db.h>
+#include <rocksdb/options.h>
+#include <rocksdb/write_batch.h>
 
 #include "service/api/auth.h"
 #include "service/api/context.h"
-
 #include "service/api/server.h"
 #include "store/engine/rocksdb/rocksdb_engine.h"
 #include "store/keys/secret_key.h"
@@ -111,7 +110,8 @@ class Words {
   Words() {
     for (int i = 0; i < 2000; ++i) {
       std::string word;
-      for (std::size_t n = 2 + random_() % 8; n > 0; --n) word += static_cast<char>('a' + random_() % 26);
+      for (std::size_t n = 2 + random_() % 8; n > 0; --n)
+        word += static_cast<char>('a' + random_() % 26);
       words_.push_back(word);
     }
   }
@@ -146,7 +146,8 @@ AccountId Connect(store::Store& store) {
 }
 
 // Messages in time order over the living dates: 20 to a conversation, within about three days.
-double Fill(store::Store& store, AccountId account, std::size_t count, const std::vector<std::string>& bodies) {
+double Fill(store::Store& store, AccountId account, std::size_t count,
+            const std::vector<std::string>& bodies) {
   const auto span = std::chrono::duration_cast<std::chrono::milliseconds>(days(87));
   const TimePoint first = kNow - span;
   constexpr std::size_t kPage = 100;
@@ -171,7 +172,8 @@ double Fill(store::Store& store, AccountId account, std::size_t count, const std
       page.messages.push_back({.conversation = PlatformId(convo),
                                .id = PlatformId("message" + std::to_string(i)),
                                .sender = PlatformId(person),
-                               .sent_at = first + span * static_cast<std::int64_t>(i) / static_cast<std::int64_t>(count),
+                               .sent_at = first + span * static_cast<std::int64_t>(i) /
+                                                      static_cast<std::int64_t>(count),
                                .text = MessageBody(bodies[i % bodies.size()])});
     }
     const TimePoint now = page.messages.back().sent_at.value();
@@ -253,12 +255,14 @@ double Requests(std::uint16_t port, const std::string& target, const std::string
   if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) Die("connect");
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  const std::string request = "GET " + target + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " +
-                              token + "\r\n\r\n";
+  const std::string request = "GET " + target +
+                              " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + token +
+                              "\r\n\r\n";
   std::string buffer;
   const auto begin = Steady::now();
   for (int i = 0; i < count; ++i) {
-    if (::write(fd, request.data(), request.size()) != static_cast<ssize_t>(request.size())) Die("write");
+    if (::write(fd, request.data(), request.size()) != static_cast<ssize_t>(request.size()))
+      Die("write");
     std::size_t need = 0;
     while (need == 0 || buffer.size() < need) {
       char chunk[65536];
@@ -291,7 +295,8 @@ PageRates NewestPage(store::Store& store, int count) {
   const auto look = Must(store.audit().LookAtInbox(actor, kNow));
   const auto inbox = Must(store.conversations().List(look, {}, "", 200, kNow));
   if (inbox.items.empty()) Die("an empty inbox");
-  const auto token = Must(store.tokens().Create(Role::kComms, "bench", days(30), actor, kNow)).token;
+  const auto token =
+      Must(store.tokens().Create(Role::kComms, "bench", days(30), actor, kNow)).token;
 
   api::ApiContext context;
   context.store = &store;
@@ -300,7 +305,8 @@ PageRates NewestPage(store::Store& store, int count) {
   const api::Router router = api::MakeRouter(context);
 
   auto authenticate = api::MakeAuthenticator(store.tokens(), clock);
-  const std::string target = "/v1/conversations/" + inbox.items.front().id.ToString() + "/messages?limit=50";
+  const std::string target =
+      "/v1/conversations/" + inbox.items.front().id.ToString() + "/messages?limit=50";
 
   // The same listener, sending the same bytes from memory.
   std::string body;
@@ -396,15 +402,16 @@ std::vector<Row> Run(std::size_t small, std::size_t large) {
                   .ratio = purge_large.keys_ms / purge_small.keys_ms,
                   .bar = "under 20 ms",
                   .holds = purge_large.keys_ms < 20});
-  rows.push_back({.name = "one date gone, bytes too (" + std::to_string(purge_large.messages) +
-                          " of " + std::to_string(large) + ")",
-                  .unit = "ms",
-                  .reference_name = std::to_string(purge_small.messages) + " of " + std::to_string(small),
-                  .value = purge_large.total_ms,
-                  .reference = purge_small.total_ms,
-                  .ratio = purge_large.total_ms / purge_small.total_ms,
-                  .bar = "under 250 ms",
-                  .holds = purge_large.total_ms < 250});
+  rows.push_back(
+      {.name = "one date gone, bytes too (" + std::to_string(purge_large.messages) + " of " +
+               std::to_string(large) + ")",
+       .unit = "ms",
+       .reference_name = std::to_string(purge_small.messages) + " of " + std::to_string(small),
+       .value = purge_large.total_ms,
+       .reference = purge_small.total_ms,
+       .ratio = purge_large.total_ms / purge_small.total_ms,
+       .bar = "under 250 ms",
+       .holds = purge_large.total_ms < 250});
   rows.push_back({.name = "resident memory of this process at " + std::to_string(large),
                   .unit = "MB",
                   .reference_name = "bar at 1 M messages",
@@ -446,11 +453,14 @@ int main(int argc, char** argv) {
                   row.bar.c_str(), row.holds ? "holds" : "MISSED");
       writer.StartObject()
           .Field("name", row.name)
-          .Key("value").Double(row.value)
+          .Key("value")
+          .Double(row.value)
           .Field("unit", row.unit)
-          .Key("reference").Double(row.reference)
+          .Key("reference")
+          .Double(row.reference)
           .Field("reference_name", row.reference_name)
-          .Key("ratio").Double(row.ratio)
+          .Key("ratio")
+          .Double(row.ratio)
           .Field("bar", row.bar)
           .Field("holds", row.holds)
           .EndObject();

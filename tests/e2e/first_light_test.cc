@@ -1,8 +1,8 @@
 // A direct message is collected, read, answered and forgotten, on the real programs.
+#include <cstdlib>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <cstdlib>
 
 #include "tests/support/citizen.h"
 #include "tests/support/service_process.h"
@@ -115,9 +115,8 @@ TEST_F(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
     return service_.Ask("operator", "GET", "/v1/ops/receipts").body.find("2027-02-22") !=
            std::string::npos;
   }));
-  EXPECT_TRUE(Eventually([&] {
-    return !std::filesystem::exists(service_.data_dir() / "keys" / "D20270222.a");
-  }));
+  EXPECT_TRUE(Eventually(
+      [&] { return !std::filesystem::exists(service_.data_dir() / "keys" / "D20270222.a"); }));
   const std::string metrics = service_.Ask("operator", "GET", "/metrics").body;
   EXPECT_THAT(metrics, HasSubstr("mayfly_dates_due_not_destroyed 0"));
   service_.Stop();
@@ -145,10 +144,9 @@ TEST_F(FirstLight, ACitizenWithAnotherClientWritesAndSeesTheReply) {
   const std::string message = Await(question);
   const std::string conversation =
       service_.Ask("comms", "GET", "/v1/messages/" + message).Text("conversation");
-  const Answer queued = service_.Ask("comms", "POST",
-                                     "/v1/conversations/" + conversation + "/replies",
-                                     ReplyBody("read and answered", message),
-                                     {{"Idempotency-Key", "citizen"}});
+  const Answer queued =
+      service_.Ask("comms", "POST", "/v1/conversations/" + conversation + "/replies",
+                   ReplyBody("read and answered", message), {{"Idempotency-Key", "citizen"}});
   ASSERT_EQ(queued.status, 202) << queued.body;
   ASSERT_TRUE(Eventually([&] {
     return service_.Ask("comms", "GET", "/v1/replies/" + queued.Text("id")).Text("state") == "sent";
@@ -175,9 +173,9 @@ TEST_F(FirstLight, ALostAnswerBecomesUnknownAndIsSettledByLooking) {
   const std::string conversation =
       service_.Ask("comms", "GET", "/v1/messages/" + message).Text("conversation");
   service_.platform().DropNextSendAnswer();
-  const Answer queued = service_.Ask("comms", "POST",
-                                     "/v1/conversations/" + conversation + "/replies",
-                                     ReplyBody("Yes, we are.", message), {{"Idempotency-Key", "k"}});
+  const Answer queued =
+      service_.Ask("comms", "POST", "/v1/conversations/" + conversation + "/replies",
+                   ReplyBody("Yes, we are.", message), {{"Idempotency-Key", "k"}});
   ASSERT_EQ(queued.status, 202) << queued.body;
   ASSERT_TRUE(Eventually([&] {
     return service_.Ask("comms", "GET", "/v1/replies/" + queued.Text("id")).Text("state") == "sent";
@@ -199,8 +197,8 @@ TEST_F(FirstLight, AWorkerAbortedByAHostileAnswerLeavesApiAndExpiryRunning) {
       "chat.bsky.convo.getLog",
       {.raw_bytes = "HTTP/1.1 200 OK\r\n",
        .raw_stream = [lines, left]() mutable { return left-- > 0 ? lines : std::string(); }});
-  ASSERT_TRUE(Eventually(
-      [&] { return service_.Log().find("\"worker.ended\"") != std::string::npos; }));
+  ASSERT_TRUE(
+      Eventually([&] { return service_.Log().find("\"worker.ended\"") != std::string::npos; }));
   EXPECT_EQ(service_.Ask("comms", "GET", "/v1/messages/" + message).status, 200);
   // Another worker takes over and nothing was lost.
   ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, "after the attack"));
@@ -217,10 +215,10 @@ TEST_F(FirstLight, AWorkerAbortedByAHostileAnswerLeavesApiAndExpiryRunning) {
 TEST_F(FirstLight, DisconnectingStopsCollectingAndKeepsWhatIsThere) {
   ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, "kept until it expires"));
   const std::string message = Await("kept until it expires");
-  EXPECT_EQ(service_.Ask("administrator", "DELETE", "/v1/accounts/" + account_, "",
-                         {{"If-Match", "*"}})
-                .status,
-            204);
+  EXPECT_EQ(
+      service_.Ask("administrator", "DELETE", "/v1/accounts/" + account_, "", {{"If-Match", "*"}})
+          .status,
+      204);
   ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, "never collected"));
   EXPECT_TRUE(Eventually([&] { return !service_.WorkerPid().has_value(); }));
   EXPECT_EQ(service_.Ask("comms", "GET", "/v1/messages/" + message).status, 200);

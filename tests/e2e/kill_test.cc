@@ -1,11 +1,11 @@
-// kill -9 of supervisor, core and worker at random points of a busy run: nothing acknowledged is lost,
-// nothing is stored or sent twice, nothing comes back. And the same at each step of a purge.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
+// kill -9 of supervisor, core and worker at random points of a busy run: nothing acknowledged is
+// lost, nothing is stored or sent twice, nothing comes back. And the same at each step of a purge.
 #include <cstdlib>
 #include <random>
 #include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "store/expiry/purge.h"
 #include "tests/support/service_process.h"
@@ -58,10 +58,11 @@ TEST(Kill, NothingIsLostDoubledOrSentTwice) {
     const Answer inbox = service.Ask("comms", "GET", "/v1/conversations?limit=3");
     for (const json::Value& conversation : inbox.Items()) {
       const std::string text = "answer number " + std::to_string(number++);
-      const Answer queued = service.Ask(
-          "comms", "POST", "/v1/conversations/" + conversation.String("id").value_or("") + "/replies",
-          ReplyBody(text, conversation.String("last_message").value_or("")),
-          {{"Idempotency-Key", "kill-test-" + std::to_string(number)}});
+      const Answer queued =
+          service.Ask("comms", "POST",
+                      "/v1/conversations/" + conversation.String("id").value_or("") + "/replies",
+                      ReplyBody(text, conversation.String("last_message").value_or("")),
+                      {{"Idempotency-Key", "kill-test-" + std::to_string(number)}});
       if (queued.status == 202) accepted.insert(text);
     }
     // Somewhere in the middle of it, somebody dies. The pause is drawn, so that each kill meets
@@ -87,7 +88,8 @@ TEST(Kill, NothingIsLostDoubledOrSentTwice) {
   std::cout << "kills: " << kills << ", messages: " << written.size()
             << ", replies accepted: " << accepted.size() << "\n";
   EXPECT_GE(kills, KillsWanted());
-  EXPECT_GE(accepted.size(), static_cast<std::size_t>(KillsWanted()) / 2) << "too little was at stake";
+  EXPECT_GE(accepted.size(), static_cast<std::size_t>(KillsWanted()) / 2)
+      << "too little was at stake";
 
   // Everything that was written is there in the end, once.
   std::map<std::string, int> seen;
@@ -148,15 +150,18 @@ TEST_P(PurgeStepKill, APurgeThatWasInterruptedIsFinishedAtStart) {
   service.clock().SetFailPoint(GetParam());
   service.clock().Set(*ParseRfc3339("2027-02-22T00:00:01Z"), 1.0);
   // The core ends itself after the step; the supervisor starts another, which finishes the work.
-  ASSERT_TRUE(Eventually([&] { return service.Log().find("\"core.ready\"", service.Log().find("\"core.ready\"") + 1) != std::string::npos; }))
-      << "the core was not restarted";
+  ASSERT_TRUE(Eventually([&] {
+    return service.Log().find("\"core.ready\"", service.Log().find("\"core.ready\"") + 1) !=
+           std::string::npos;
+  })) << "the core was not restarted";
   ASSERT_TRUE(service.AwaitAnswer());
   service.MakeTokens();
   EXPECT_EQ(service.Ask("comms", "GET", "/v1/messages/" + message).status, 410);
   EXPECT_TRUE(Eventually([&] {
     const std::string body = service.Ask("operator", "GET", "/v1/ops/receipts").body;
     const std::size_t first = body.find("\"2027-02-22\"");
-    return first != std::string::npos && body.find("\"2027-02-22\"", first + 1) == std::string::npos;
+    return first != std::string::npos &&
+           body.find("\"2027-02-22\"", first + 1) == std::string::npos;
   })) << "one receipt is expected";
   EXPECT_TRUE(Eventually([&] {
     return !std::filesystem::exists(service.data_dir() / "keys" / "D20270222.a") &&
@@ -177,7 +182,8 @@ TEST_P(PurgeStepKill, APurgeThatWasInterruptedIsFinishedAtStart) {
 
 INSTANTIATE_TEST_SUITE_P(AllSteps, PurgeStepKill,
                          ::testing::Range(static_cast<int>(store::PurgeStep::kHidden),
-                                          static_cast<int>(store::PurgeStep::kKeyFileUnlinked) + 1));
+                                          static_cast<int>(store::PurgeStep::kKeyFileUnlinked) +
+                                              1));
 
 }  // namespace
 }  // namespace mayfly::testing

@@ -1,9 +1,9 @@
 // What an operator meets: the programs, their command line, the sealed state, refusals.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
+#include <fstream>
 #include <sys/stat.h>
 
-#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "tests/support/service_process.h"
 
@@ -82,8 +82,8 @@ TEST(Programs, CommandsWorkWithAndWithoutARunningService) {
 TEST(Programs, AWrongConfigurationNamesFileLineAndKey) {
   ServiceProcess service(kStart);
   std::ofstream(service.config_file(), std::ios::app) << "\n[sandbox]\nrequired = \"maybe\"\n";
-  const RunResult refused = RunProgram(
-      {ProgramDir() + "/mayfly", "serve", "--config", service.config_file().string()});
+  const RunResult refused =
+      RunProgram({ProgramDir() + "/mayfly", "serve", "--config", service.config_file().string()});
   EXPECT_EQ(refused.exit_code, 78);
   EXPECT_THAT(refused.err, HasSubstr(service.config_file().string() + ":"));
   EXPECT_THAT(refused.err, HasSubstr("sandbox.required: must be true or false"));
@@ -93,8 +93,8 @@ TEST(Programs, DirectoriesThatOthersMayReadAreRefused) {
   for (const char* dir : {"data", "data/store", "data/keys"}) {
     ServiceProcess service(kStart);
     ASSERT_EQ(::chmod((service.dir() / dir).c_str(), 0750), 0);
-    const RunResult refused = RunProgram(
-        {ProgramDir() + "/mayfly", "serve", "--config", service.config_file().string()});
+    const RunResult refused =
+        RunProgram({ProgramDir() + "/mayfly", "serve", "--config", service.config_file().string()});
     EXPECT_EQ(refused.exit_code, 78) << refused.err;
     EXPECT_THAT(refused.err, HasSubstr("chmod 700"));
   }

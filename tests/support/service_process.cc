@@ -1,19 +1,19 @@
 #include "tests/support/service_process.h"
 
-#include <fcntl.h>
-#include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <fstream>
+#include <poll.h>
 #include <sstream>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
 
 #include "service/admin_client.h"
 #include "store/model/ids.h"
@@ -39,7 +39,9 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
   return children;
 }
 
-std::string CommandLineOf(pid_t pid) { return ReadFile("/proc/" + std::to_string(pid) + "/cmdline"); }
+std::string CommandLineOf(pid_t pid) {
+  return ReadFile("/proc/" + std::to_string(pid) + "/cmdline");
+}
 
 // A pause between looks at another process; what the test waits for decides, not this length.
 void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
@@ -143,9 +145,9 @@ ServiceProcess::ServiceProcess(TimePoint start_at) {
   clock_ = service::DemoClock::Open(clock_file).value();
   platform_ = connectors::BlueskySimulator::Start(*clock_).value();
   platform_->AddActor(kOffice, "office-password", {{kOfficeAppPassword, true}});
-  const RunResult made = RunProgram(
-      {ProgramDir() + "/mayfly", "init", "--dir", dir_.string(), "--insecure-loopback", "--listen",
-       "127.0.0.1:0", "unix:" + (dir_ / "run" / "api.sock").string()});
+  const RunResult made =
+      RunProgram({ProgramDir() + "/mayfly", "init", "--dir", dir_.string(), "--insecure-loopback",
+                  "--listen", "127.0.0.1:0", "unix:" + (dir_ / "run" / "api.sock").string()});
   EXPECT_EQ(made.exit_code, 0) << made.err;
   std::ofstream more(config_file(), std::ios::app);
   more << "\n[polling]\ninterval = \"1s\"\n";
@@ -210,7 +212,8 @@ int ServiceProcess::Stop() {
 }
 
 void ServiceProcess::KillSupervisor() {
-  // Its children notice by themselves; they are awaited so that the next start finds the store free.
+  // Its children notice by themselves; they are awaited so that the next start finds the store
+  // free.
   const std::vector<pid_t> children = ChildrenOf(supervisor_);
   ::kill(supervisor_, SIGKILL);
   ::waitpid(supervisor_, nullptr, 0);
@@ -260,8 +263,7 @@ Answer ServiceProcess::Ask(const std::string& role, const std::string& method,
                            const std::string& target, const std::string& body,
                            std::map<std::string, std::string> headers) {
   if (!role.empty()) headers["Authorization"] = "Bearer " + tokens_[role];
-  auto response =
-      service::CallUnixSocket(dir_ / "run" / "api.sock", method, target, headers, body);
+  auto response = service::CallUnixSocket(dir_ / "run" / "api.sock", method, target, headers, body);
   if (!response) return {};
   Answer answer{.status = response->status, .body = response->body};
   if (auto parsed = json::Parse(answer.body, {.bytes_max = 64u << 20})) answer.json = *parsed;
@@ -286,9 +288,9 @@ std::map<std::string, std::string> ServiceProcess::ReadAll() {
   std::map<std::string, std::string> messages;
   std::string inbox_cursor;
   for (int page = 0; page < 100; ++page) {
-    const Answer inbox = Ask("comms", "GET",
-                             "/v1/conversations?limit=200" +
-                                 (inbox_cursor.empty() ? "" : "&cursor=" + inbox_cursor));
+    const Answer inbox = Ask(
+        "comms", "GET",
+        "/v1/conversations?limit=200" + (inbox_cursor.empty() ? "" : "&cursor=" + inbox_cursor));
     if (inbox.status != 200) return messages;
     for (const json::Value& conversation : inbox.Items()) {
       const std::string id = conversation.String("id").value_or("");

@@ -1,9 +1,7 @@
-// The real programs under test: supervisor, core and worker as `mayfly-demo serve` starts them, a simulated
-// platform in this process, and one clock for all of them that the test moves.
+// The real programs under test: supervisor, core and worker as `mayfly-demo serve` starts them, a
+// simulated platform in this process, and one clock for all of them that the test moves.
 #ifndef MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
 #define MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
-
-#include <sys/types.h>
 
 #include <filesystem>
 #include <functional>
@@ -11,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "connectors/bluesky/simulator.h"
@@ -50,17 +49,17 @@ std::vector<std::string> FindMarker(const std::map<std::string, std::string>& fi
 
 class ServiceProcess {
  public:
-  // Makes directories, configuration, keys, clock and platform with the office's account on it. Nothing
-  // runs yet.
+  // Makes directories, configuration, keys, clock and platform with the office's account on it.
+  // Nothing runs yet.
   explicit ServiceProcess(TimePoint start_at);
   ~ServiceProcess();  // ends everything that it started
 
-  void Start();                      // and waits until the port opens
+  void Start();  // and waits until the port opens
   void StartWithoutWaiting();
   bool AwaitAnswer(int seconds = 30);  // healthz answers
-  int Stop();                        // SIGTERM; the supervisor's exit code
-  void KillSupervisor();             // SIGKILL
-  bool KillCore();                   // SIGKILL; false when there is none at the moment
+  int Stop();                          // SIGTERM; the supervisor's exit code
+  void KillSupervisor();               // SIGKILL
+  bool KillCore();                     // SIGKILL; false when there is none at the moment
   bool KillWorker();
   std::optional<pid_t> CorePid() const;
   std::optional<pid_t> WorkerPid() const;

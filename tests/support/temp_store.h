@@ -1,8 +1,7 @@
-// A store of its own for one test, on either engine, that can be closed, reopened, and made to fail.
+// A store of its own for one test, on either engine, that can be closed, reopened, and made to
+// fail.
 #ifndef MAYFLY_TESTS_SUPPORT_TEMP_STORE_H_
 #define MAYFLY_TESTS_SUPPORT_TEMP_STORE_H_
-
-#include <string.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string.h>
 #include <string>
 #include <utility>
 #include <vector>
@@ -196,11 +196,10 @@ inline Account Connect(store::Store& store, TimePoint now, const std::string& pe
   account.retention = Must(RetentionPeriod::Parse(period));
   account.credential = Credential("credential-of-the-account");
   Account created = Must(store.accounts().Create(account, Officer("cli:0"), now));
-  Must(store.accounts().SetState(created.id,
-                                 {.state = AccountState::kOk,
-                                  .own_platform_id = "did:own",
-                                  .own_handle = "press.example"},
-                                 now));
+  Must(store.accounts().SetState(
+      created.id,
+      {.state = AccountState::kOk, .own_platform_id = "did:own", .own_handle = "press.example"},
+      now));
   return created;
 }
 

@@ -162,8 +162,9 @@ int main(int argc, char** argv) {
   if (mode == "garbage") {
     if (send(mayfly::service::kControlFd, "\xff\xff\xff", 3, MSG_NOSIGNAL) != 3) return 95;
     pollfd wait = {mayfly::service::kControlFd, POLLIN, 0};
+    // The supervisor hangs up on us; when it is gone itself, nobody is left to end this process.
     poll(&wait, 1, 30'000);
-    pause();
+    return 96;
   }
   ControlClient control(mayfly::service::kControlFd);
   Serve(control, mode);

@@ -1,4 +1,5 @@
-// The coverage record moves as design.md section 1, P4, promises: a hole has a start, an end, a reason.
+// The coverage record moves as design.md section 1, P4, promises: a hole has a start, an end, a
+// reason.
 #include "service/ingest/coverage.h"
 
 #include <gtest/gtest.h>

@@ -1,10 +1,10 @@
 // Accounts, credentials, tokens, the audit log and the clock.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <chrono>
 #include <set>
 #include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "store/expiry/certain_clock.h"
 #include "store/keys/seal.h"
@@ -82,8 +82,8 @@ TEST_F(StoreAccounts, AnUnchangedStateIsNotWrittenAgain) {
   const TimePoint at = kNow + seconds(61);
   Must(accounts.SetState(account.id, {.state = AccountState::kOk, .last_success_at = at}, at));
   EXPECT_EQ(store_.engine().commits(), commits + 1);
-  Must(accounts.SetState(account.id,
-                         {.state = AccountState::kThrottled, .reason = "rate-limited"}, at));
+  Must(accounts.SetState(account.id, {.state = AccountState::kThrottled, .reason = "rate-limited"},
+                         at));
   const Account throttled = Must(accounts.Get(account.id));
   EXPECT_EQ(throttled.state_since, at);
   EXPECT_EQ(throttled.revision, 1u);
@@ -108,8 +108,7 @@ TEST_F(StoreAccounts, ARetiredAccountHasNoCredential) {
   store_.Reopen();
   EXPECT_EQ(Must(store_->accounts().Get(account.id)).state, AccountState::kRetired);
   EXPECT_THAT(store_.Rows(Family::Sys(), 'c'), IsEmpty());
-  EXPECT_EQ(FailureOf(store_->accounts().RevealCredential(account.id)),
-            ErrorCode::kCredentialDead);
+  EXPECT_EQ(FailureOf(store_->accounts().RevealCredential(account.id)), ErrorCode::kCredentialDead);
 }
 
 TEST_F(StoreAccounts, ADamagedAccountLeavesTheOthersAlone) {
@@ -181,9 +180,9 @@ TEST_F(StoreAccounts, OnlyAHashOfTheTokenIsStored) {
   Must(store_->tokens().Verify(created.token, kNow));
   Must(store_->FlushBeforeExpiry());
   const std::string& text = created.token.Reveal();
-  EXPECT_THAT(FilesWith(store_.dir(), {text, text.substr(4, 43), text.substr(4, 12),
-                                       text.substr(20, 12)}),
-              IsEmpty());
+  EXPECT_THAT(
+      FilesWith(store_.dir(), {text, text.substr(4, 43), text.substr(4, 12), text.substr(20, 12)}),
+      IsEmpty());
 }
 
 TEST_F(StoreAccounts, TokensAreListedAndRevoked) {
@@ -240,7 +239,8 @@ TEST_F(StoreAccounts, AnUnrecordedLookIsNoLook) {
 
 TEST_F(StoreAccounts, TheAuditReadsOnAcrossMonthsWithoutGaps) {
   for (int i = 0; i < 10; ++i) {
-    Must(store_->audit().LookAtConversation(Officer(), ConversationId::Random(), kNow + days(9 * i)));
+    Must(store_->audit().LookAtConversation(Officer(), ConversationId::Random(),
+                                            kNow + days(9 * i)));
   }
   store_.Reopen();
   Must(store_->audit().LookAtInbox(Officer(), kNow + days(100)));
@@ -255,9 +255,9 @@ TEST_F(StoreAccounts, TheAuditReadsOnAcrossMonthsWithoutGaps) {
 
 TEST_F(StoreAccounts, TheAuditHoldsNoContent) {
   const Account account = Connect(*store_, kNow);
-  const std::vector<std::string> markers = {"marker-text", "marker-conversation", "marker-message",
-                                            "marker-person", "marker-handle", "marker-answer",
-                                            "marker-sent", "marker-key", "marker-label"};
+  const std::vector<std::string> markers = {
+      "marker-text",   "marker-conversation", "marker-message", "marker-person", "marker-handle",
+      "marker-answer", "marker-sent",         "marker-key",     "marker-label"};
   auto message = Incoming("marker-conversation", "marker-message", kNow, "marker-text");
   message.sender = PlatformId("marker-person");
   auto page = PageOf(account.id, {message});

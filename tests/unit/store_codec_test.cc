@@ -1,13 +1,12 @@
 // The bytes of every record, and what happens to bytes that are not a record.
-#include "store/codec.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <chrono>
 #include <functional>
 #include <random>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "store/codec.h"
 #include "store/schema.h"
 
 namespace mayfly::store {
@@ -58,8 +57,18 @@ std::vector<Case> Cases() {
   message.backfilled = true;
   message.reply = ReplyId{Day(100), Filled(0x22)};
   cases.push_back({"message", codec::Encode(message),
-                   "01" "0b" "00" + Sixteen("11") + "d00f" "e807" "ac02" "c801" + Sixteen("22") +
-                       "026d31" "0170" "024869",
+                   "01"
+                   "0b"
+                   "00" +
+                       Sixteen("11") +
+                       "d00f"
+                       "e807"
+                       "ac02"
+                       "c801" +
+                       Sixteen("22") +
+                       "026d31"
+                       "0170"
+                       "024869",
                    [](std::string_view b) { return Again(codec::DecodeMessage(b)); }});
   codec::MessageRecord stub;
   stub.sent_at = Ms(-1);
@@ -67,7 +76,16 @@ std::vector<Case> Cases() {
   stub.unreadable = UnreadableReason::kUnsupportedKind;
   stub.withdrawn = true;
   cases.push_back({"tombstone", codec::Encode(stub),
-                   "01" "04" "03" + Sixteen("00") + "01" "00" "00" "00" "00" "00",
+                   "01"
+                   "04"
+                   "03" +
+                       Sixteen("00") +
+                       "01"
+                       "00"
+                       "00"
+                       "00"
+                       "00"
+                       "00",
                    [](std::string_view b) { return Again(codec::DecodeMessage(b)); }});
 
   codec::HeadRecord head;
@@ -85,37 +103,66 @@ std::vector<Case> Cases() {
   head.revision = 9;
   head.days = {Day(100), Day(102)};
   cases.push_back({"head", codec::Encode(head),
-                   "01" "07" "02" "03" + Sixteen("33") + "07" "0163" "d00f" "c801" +
-                       Sixteen("44") + "b817" "09" "02" "c801" "04" "01" "0170",
+                   "01"
+                   "07"
+                   "02"
+                   "03" +
+                       Sixteen("33") +
+                       "07"
+                       "0163"
+                       "d00f"
+                       "c801" +
+                       Sixteen("44") +
+                       "b817"
+                       "09"
+                       "02"
+                       "c801"
+                       "04"
+                       "01"
+                       "0170",
                    [](std::string_view b) { return Again(codec::DecodeHead(b)); }});
 
-  cases.push_back({"pointer",
-                   codec::Encode(codec::PointerRecord{.cblind = Filled(0x55), .sent_at = Ms(1'000)}),
-                   "01" + Sixteen("55") + "d00f",
-                   [](std::string_view b) { return Again(codec::DecodePointer(b)); }});
+  cases.push_back(
+      {"pointer", codec::Encode(codec::PointerRecord{.cblind = Filled(0x55), .sent_at = Ms(1'000)}),
+       "01" + Sixteen("55") + "d00f",
+       [](std::string_view b) { return Again(codec::DecodePointer(b)); }});
   codec::InboxRecord inbox;
   inbox.conversation.bytes = Filled(0x66);
   inbox.account = AccountId{7};
   inbox.unread = true;
-  cases.push_back({"inbox", codec::Encode(inbox), "01" + Sixteen("66") + "07" "01" "01",
+  cases.push_back({"inbox", codec::Encode(inbox),
+                   "01" + Sixteen("66") +
+                       "07"
+                       "01"
+                       "01",
                    [](std::string_view b) { return Again(codec::DecodeInbox(b)); }});
-  cases.push_back({"idempotency",
-                   codec::Encode(codec::IdempotencyRecord{.reply = {Day(100), Filled(0x77)},
-                                                          .body_print = Filled(0x88),
-                                                          .created_at = Ms(1'000)}),
-                   "01" "c801" + Sixteen("77") + Sixteen("88") + "d00f",
-                   [](std::string_view b) { return Again(codec::DecodeIdempotency(b)); }});
+  cases.push_back(
+      {"idempotency",
+       codec::Encode(codec::IdempotencyRecord{
+           .reply = {Day(100), Filled(0x77)}, .body_print = Filled(0x88), .created_at = Ms(1'000)}),
+       "01"
+       "c801" +
+           Sixteen("77") + Sixteen("88") + "d00f",
+       [](std::string_view b) { return Again(codec::DecodeIdempotency(b)); }});
   cases.push_back({"stats",
                    codec::Encode(codec::StatsRecord{.greatest_born = Ms(1'000), .messages = 300}),
-                   "01" "d00f" "ac02",
+                   "01"
+                   "d00f"
+                   "ac02",
                    [](std::string_view b) { return Again(codec::DecodeStats(b)); }});
   cases.push_back({"contact",
                    codec::Encode(Contact{.platform_id = PlatformId("p"),
                                          .handle = ContactHandle("hh"),
                                          .display_name = ContactHandle("n")}),
-                   "01" "0170" "026868" "016e",
+                   "01"
+                   "0170"
+                   "026868"
+                   "016e",
                    [](std::string_view b) { return Again(codec::DecodeContact(b)); }});
-  cases.push_back({"slot", codec::Encode(Slot{.number = 300, .generation = 1}), "01" "ac02" "01",
+  cases.push_back({"slot", codec::Encode(Slot{.number = 300, .generation = 1}),
+                   "01"
+                   "ac02"
+                   "01",
                    [](std::string_view b) { return Again(codec::DecodeSlot(b)); }});
   ConversationId conversation;
   conversation.bytes = Filled(0x99);
@@ -138,9 +185,25 @@ std::vector<Case> Cases() {
   reply.message = MessageId{Day(100), Filled(0xcc)};
   reply.author = "tok_1";
   cases.push_back({"reply", codec::Encode(reply),
-                   "01" "05" + Sixteen("aa") + "07" "c801" + Sixteen("bb") +
-                       "02696f" "0158" "d00f" "b817" "01d00f" "00" "02" "03" "01" "c801" +
-                       Sixteen("cc") + "05746f6b5f31" "024869",
+                   "01"
+                   "05" +
+                       Sixteen("aa") +
+                       "07"
+                       "c801" +
+                       Sixteen("bb") +
+                       "02696f"
+                       "0158"
+                       "d00f"
+                       "b817"
+                       "01d00f"
+                       "00"
+                       "02"
+                       "03"
+                       "01"
+                       "c801" +
+                       Sixteen("cc") +
+                       "05746f6b5f31"
+                       "024869",
                    [](std::string_view b) { return Again(codec::DecodeReply(b, {})); }});
 
   Account account;
@@ -158,10 +221,27 @@ std::vector<Case> Cases() {
   account.own_platform_id = "o";
   account.own_handle = "h";
   cases.push_back({"account", codec::Encode(account),
-                   "01" "07" "0178" "014c" "01" "016b" "0176" "0350334d" "d00f" "02" "02" "0172"
-                   "b817" "01d00f" "0166" "016f" "0168",
+                   "01"
+                   "07"
+                   "0178"
+                   "014c"
+                   "01"
+                   "016b"
+                   "0176"
+                   "0350334d"
+                   "d00f"
+                   "02"
+                   "02"
+                   "0172"
+                   "b817"
+                   "01d00f"
+                   "0166"
+                   "016f"
+                   "0168",
                    [](std::string_view b) { return Again(codec::DecodeAccount(b)); }});
-  cases.push_back({"credential", codec::Encode(Credential("s")), "01" "0173",
+  cases.push_back({"credential", codec::Encode(Credential("s")),
+                   "01"
+                   "0173",
                    [](std::string_view b) { return Again(codec::DecodeCredential(b)); }});
   Coverage coverage;
   coverage.covered_from = Ms(1'000);
@@ -174,12 +254,27 @@ std::vector<Case> Cases() {
                      .fillable = false,
                      .filled_at = std::nullopt}};
   cases.push_back({"coverage", codec::Encode(coverage),
-                   "01" "01d00f" "00" "01" "01" "ac02" "01" "d00f" "01b817" "02696f" "00" "00",
+                   "01"
+                   "01d00f"
+                   "00"
+                   "01"
+                   "01"
+                   "ac02"
+                   "01"
+                   "d00f"
+                   "01b817"
+                   "02696f"
+                   "00"
+                   "00",
                    [](std::string_view b) { return Again(codec::DecodeCoverage(b)); }});
   cases.push_back({"rules",
                    codec::Encode(std::vector<codec::UsedRule>{
                        {.zone = "UTC", .period = {}, .last_used = Day(100)}}),
-                   "01" "01" "03555443" "0350334d" "c801",
+                   "01"
+                   "01"
+                   "03555443"
+                   "0350334d"
+                   "c801",
                    [](std::string_view b) { return Again(codec::DecodeRules(b)); }});
   cases.push_back({"token",
                    codec::Encode(TokenInfo{.id = "t",
@@ -187,11 +282,18 @@ std::vector<Case> Cases() {
                                            .label = "l",
                                            .created_at = Ms(1'000),
                                            .expires_at = Ms(1'500)}),
-                   "01" "0174" "04" "016c" "d00f" "b817",
+                   "01"
+                   "0174"
+                   "04"
+                   "016c"
+                   "d00f"
+                   "b817",
                    [](std::string_view b) { return Again(codec::DecodeToken(b)); }});
   cases.push_back({"journal",
                    codec::Encode(codec::PurgeJournal{.messages = 300, .replies_expired = 2}),
-                   "01" "ac02" "02",
+                   "01"
+                   "ac02"
+                   "02",
                    [](std::string_view b) { return Again(codec::DecodeJournal(b)); }});
   PurgeReceipt receipt;
   receipt.day = Day(100);
@@ -202,7 +304,14 @@ std::vector<Case> Cases() {
   receipt.bytes_dropped = 5;
   receipt.replies_expired = 6;
   cases.push_back({"receipt", codec::Encode(receipt),
-                   "01" "c801" "ac02" "d00f" "b817" "01" "05" "06",
+                   "01"
+                   "c801"
+                   "ac02"
+                   "d00f"
+                   "b817"
+                   "01"
+                   "05"
+                   "06",
                    [](std::string_view b) { return Again(codec::DecodeReceipt(b)); }});
   AuditEntry entry;
   entry.at = Ms(1'000);
@@ -212,7 +321,13 @@ std::vector<Case> Cases() {
   entry.object = "o";
   entry.outcome = "ok";
   cases.push_back({"audit", codec::Encode(entry),
-                   "01" "d00f" "0161" "0172" "0178" "016f" "026f6b",
+                   "01"
+                   "d00f"
+                   "0161"
+                   "0172"
+                   "0178"
+                   "016f"
+                   "026f6b",
                    [](std::string_view b) { return Again(codec::DecodeAudit(b, 1)); }});
   return cases;
 }
@@ -285,14 +400,32 @@ TEST(StoreSchema, NewestComesFirst) {
 
 TEST(StoreSchema, KeysHaveTheirGoldenBytes) {
   EXPECT_EQ(ToHex(schema::MessageKey(Filled(0x11), Ms(1'000), Filled(0x22))),
-            "0001" "6d" + Sixteen("11") + "7ffffffffffffc17" + Sixteen("22"));
+            "0001"
+            "6d" +
+                Sixteen("11") + "7ffffffffffffc17" + Sixteen("22"));
   EXPECT_EQ(ToHex(schema::InboxKey(Ms(1'000), Filled(0x33))),
-            "0001" "69" "7ffffffffffffc17" + Sixteen("33"));
-  EXPECT_EQ(ToHex(schema::Key(schema::kStats, 7u)), "0001" "62" "00000007");
+            "0001"
+            "69"
+            "7ffffffffffffc17" +
+                Sixteen("33"));
+  EXPECT_EQ(ToHex(schema::Key(schema::kStats, 7u)),
+            "0001"
+            "62"
+            "00000007");
   EXPECT_EQ(ToHex(schema::FingerprintKey(0x01020304, AccountId{7}, Filled(0x44))),
-            "0001" "66" "01020304" "00000007" + Sixteen("44"));
-  EXPECT_EQ(ToHex(schema::AuditKey(258)), "0001" "7a" "0000000000000102");
-  EXPECT_EQ(ToHex(schema::PersonInput(AccountId{7}, "p")), "00000007" "70" "70");
+            "0001"
+            "66"
+            "01020304"
+            "00000007" +
+                Sixteen("44"));
+  EXPECT_EQ(ToHex(schema::AuditKey(258)),
+            "0001"
+            "7a"
+            "0000000000000102");
+  EXPECT_EQ(ToHex(schema::PersonInput(AccountId{7}, "p")),
+            "00000007"
+            "70"
+            "70");
 }
 
 TEST(StoreSchema, MonthsEndWhereTheNextBegins) {

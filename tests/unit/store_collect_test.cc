@@ -1,12 +1,12 @@
 // Collecting and reading, on both engines.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <set>
 #include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "store/keys/seal.h"
 #include "tests/support/temp_store.h"
@@ -160,8 +160,7 @@ TEST_P(StoreCollect, HiddenAtItsExpiryOnEveryPathBeforeAnyPurge) {
                                                 .idempotency_key = "k"},
                                                Officer(), end)),
             ErrorCode::kExpired);
-  EXPECT_FALSE(
-      Must(store_->outbox().BelongsToAReply(account_.id, message.platform_id, end)));
+  EXPECT_FALSE(Must(store_->outbox().BelongsToAReply(account_.id, message.platform_id, end)));
 }
 
 TEST_P(StoreCollect, AnIdWhoseDateHasComeIsExpiredWhetherOrNotItEverWas) {
@@ -457,9 +456,9 @@ TEST_P(StoreCollect, TheInboxPagesByLastActivityAndFilters) {
   Must(conversations.Update(page.items.front().id,
                             {.status = ConversationStatus::kClosed, .unread = false}, std::nullopt,
                             Officer(), kNow));
-  EXPECT_THAT(Must(conversations.List(look, {.status = ConversationStatus::kClosed}, "", 10, kNow))
-                  .items,
-              SizeIs(1));
+  EXPECT_THAT(
+      Must(conversations.List(look, {.status = ConversationStatus::kClosed}, "", 10, kNow)).items,
+      SizeIs(1));
   EXPECT_THAT(Must(conversations.List(look, {.unread = true}, "", 100, kNow)).items, SizeIs(25));
   EXPECT_THAT(Must(conversations.List(look, {.unread = false}, "", 1, kNow)).next, IsEmpty());
 
@@ -475,7 +474,8 @@ TEST_P(StoreCollect, TheInboxPagesByLastActivityAndFilters) {
 TEST_P(StoreCollect, ALongThreadPagesOverManyDates) {
   std::vector<store::CollectedMessage> messages;
   for (int i = 0; i < 40; ++i) {
-    messages.push_back(Incoming("anna", "m" + std::to_string(i), kNow - days(i), std::to_string(i)));
+    messages.push_back(
+        Incoming("anna", "m" + std::to_string(i), kNow - days(i), std::to_string(i)));
   }
   std::reverse(messages.begin(), messages.end());
   Collect(messages);
@@ -488,8 +488,9 @@ TEST_P(StoreCollect, ALongThreadPagesOverManyDates) {
   const auto look = LookAt(*store_, id, kNow);
   EXPECT_EQ(FailureOf(store_->conversations().Messages(look, id, "00", 5, kNow)),
             ErrorCode::kCursorInvalid);
-  EXPECT_EQ(FailureOf(store_->conversations().Messages(look, ConversationId::Random(), "", 5, kNow)),
-            ErrorCode::kNotFound);
+  EXPECT_EQ(
+      FailureOf(store_->conversations().Messages(look, ConversationId::Random(), "", 5, kNow)),
+      ErrorCode::kNotFound);
 }
 
 TEST_P(StoreCollect, MessagesOfOneInstantAreAllShown) {
@@ -506,13 +507,13 @@ TEST_P(StoreCollect, APatchKeepsItsRevisionRules) {
   EXPECT_EQ(FailureOf(conversations.Update(before.id, {.unread = false}, before.revision + 1,
                                            Officer(), kNow)),
             ErrorCode::kPreconditionFailed);
-  const auto changed = Must(
-      conversations.Update(before.id, {.unread = false}, before.revision, Officer(), kNow));
+  const auto changed =
+      Must(conversations.Update(before.id, {.unread = false}, before.revision, Officer(), kNow));
   EXPECT_EQ(changed.revision, before.revision + 1);
   EXPECT_FALSE(changed.unread);
   EXPECT_EQ(changed.participants.size(), 1u);
-  const auto same = Must(
-      conversations.Update(before.id, {.unread = false}, std::nullopt, Officer(), kNow));
+  const auto same =
+      Must(conversations.Update(before.id, {.unread = false}, std::nullopt, Officer(), kNow));
   EXPECT_EQ(same.revision, changed.revision);
   EXPECT_EQ(FailureOf(conversations.Update(ConversationId::Random(), {.unread = false},
                                            std::nullopt, Officer(), kNow)),
@@ -546,7 +547,8 @@ TEST_P(StoreCollect, NothingIsStoredForARetiredAccount) {
   EXPECT_EQ(FailureOf(store_->collection().Collect(page, kNow)), ErrorCode::kNotFound);
   EXPECT_EQ(FailureOf(store_->collection().Collect(PageOf(AccountId{42}, {}), kNow)),
             ErrorCode::kNotFound);
-  EXPECT_EQ(Only(kNow).platform_id, PlatformId("m1")) << "what was collected stays until it expires";
+  EXPECT_EQ(Only(kNow).platform_id, PlatformId("m1"))
+      << "what was collected stays until it expires";
 }
 
 TEST_P(StoreCollect, ADamagedRecordIsNamedAndTheRestStaysReadable) {
@@ -595,8 +597,8 @@ TEST_P(StoreCollect, ADamagedRecordIsNamedAndTheRestStaysReadable) {
 TEST_P(StoreCollect, AFailedCommitIsRepeatedWithoutLossOrDouble) {
   for (const Fault fault : {Fault::kRefused, Fault::kUnknownNotDone, Fault::kUnknownDone}) {
     const std::string name = "c" + std::to_string(static_cast<int>(fault));
-    const auto page = PageOf(account_.id, {Incoming(name, name + "-1", kNow),
-                                           Incoming(name, name + "-2", kNow)});
+    const auto page =
+        PageOf(account_.id, {Incoming(name, name + "-1", kNow), Incoming(name, name + "-2", kNow)});
     store_.engine().FailNextCommit(fault);
     EXPECT_FALSE(store_->collection().Collect(page, kNow));
     const auto outcome = Must(store_->collection().Collect(page, kNow));

@@ -1,8 +1,8 @@
 // Replies: at most once, and their true state.
+#include <chrono>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <chrono>
 
 #include "tests/support/temp_store.h"
 
@@ -322,9 +322,9 @@ TEST_P(StoreOutbox, EveryStepIsAudited) {
   const Reply second = Queue("key-2");
   Must(outbox().MarkFailed(second.id, "platform-rejected", "Blocked", kNow));
   const auto actions = Actions();
-  EXPECT_THAT(actions, ::testing::IsSupersetOf({"reply.queue ok", "reply.unknown platform-unavailable",
-                                                "reply.sent ok", "reply.queue ok",
-                                                "reply.failed platform-rejected"}));
+  EXPECT_THAT(actions, ::testing::IsSupersetOf(
+                           {"reply.queue ok", "reply.unknown platform-unavailable", "reply.sent ok",
+                            "reply.queue ok", "reply.failed platform-rejected"}));
 }
 
 TEST_P(StoreOutbox, AFailedEnqueueIsRepeatedOnce) {
