@@ -84,8 +84,12 @@ int CreateToken(const Config& config, const std::string& role_word, const std::s
     auto parsed = json::Parse(answer->body);
     if (!parsed) return Complain(parsed.error());
     token = parsed->String("token").value_or("");
-    id = parsed->String("id").value_or("");
-    expires_at = parsed->String("expires_at").value_or("");
+    const json::Value* info = parsed->Find("info");
+    if (token.empty() || info == nullptr) {
+      return Complain({.message = "the service's answer is not one that this version knows"});
+    }
+    id = info->String("id").value_or("");
+    expires_at = info->String("expires_at").value_or("");
   } else if (answer.error().code == ErrorCode::kUnavailable) {
     auto store = OpenAlone(config);
     if (!store) return Complain(store.error());

@@ -75,6 +75,8 @@ TEST(Programs, CommandsWorkWithAndWithoutARunningService) {
     const RunResult token = run({"token", "create", "--role", "auditor", "--label", "x"});
     EXPECT_EQ(token.exit_code, 0) << token.err;
     EXPECT_THAT(token.out, HasSubstr("mfy_"));
+    EXPECT_THAT(token.err, HasSubstr("valid until 2026-12-22T"));
+    EXPECT_THAT(token.err, HasSubstr("id tok_"));
   }
   EXPECT_EQ(service.Stop(), 0);
 }
