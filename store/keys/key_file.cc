@@ -84,8 +84,8 @@ std::uint64_t SlotOffset(std::uint32_t number) {
 }
 
 tl::unexpected<Error> FailErrno(const char* step, const fs::path& path, int error) {
-  return Fail(ErrorCode::kIo,
-              fmt::format("cannot {} key file {}: {}", step, path.string(), std::strerror(error)));
+  return Fail(ErrorCode::kIo, fmt::format("cannot {} key file {}: {}", step, path.string(),
+                                          std::generic_category().message(error)));
 }
 
 // One mirror, opened for one operation. Writes are on the device, and proven to be, when they
@@ -424,8 +424,8 @@ Status SyncDirectory(const fs::path& dir, bool sync) {
   const int failed = fd < 0 || ::fsync(fd) == 0 ? opening : errno;
   if (fd >= 0) ::close(fd);
   if (failed == 0) return {};
-  return Fail(ErrorCode::kIo,
-              fmt::format("cannot sync the directory {}: {}", dir.string(), std::strerror(failed)));
+  return Fail(ErrorCode::kIo, fmt::format("cannot sync the directory {}: {}", dir.string(),
+                                          std::generic_category().message(failed)));
 }
 
 Result<KeyFile::Opened> KeyFile::Open(const SecretKey& master) {

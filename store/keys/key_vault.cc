@@ -44,9 +44,9 @@ Status CheckDirectory(const fs::path& dir) {
   struct stat info = {};
   if (::stat(dir.c_str(), &info) != 0) {
     const int error = errno;
-    return Fail(
-        error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
-        fmt::format("cannot look at the key directory {}: {}", dir.string(), std::strerror(error)));
+    return Fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
+                fmt::format("cannot look at the key directory {}: {}", dir.string(),
+                            std::generic_category().message(error)));
   }
   if (!S_ISDIR(info.st_mode)) {
     return Fail(ErrorCode::kInvalidArgument,
@@ -81,6 +81,7 @@ Result<std::vector<KeyFileId>> ListKeyFiles(const fs::path& dir) {
                 fmt::format("cannot list the key directory {}: {}", dir.string(), error.message()));
   }
   std::vector<KeyFileId> ids;
+  ids.reserve(found.size());
   for (const auto& [kind, number] : found) ids.push_back({kind, number});
   return ids;
 }
@@ -514,8 +515,9 @@ Status FileKeyVault::DestroyMonth(AuditMonth month) {
 Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master) {
   internal::EnsureSodium();
   if (::mkdir(options.dir.c_str(), 0700) != 0 && errno != EEXIST) {
-    return Fail(ErrorCode::kIo, fmt::format("cannot create the key directory {}: {}",
-                                            options.dir.string(), std::strerror(errno)));
+    return Fail(ErrorCode::kIo,
+                fmt::format("cannot create the key directory {}: {}", options.dir.string(),
+                            std::generic_category().message(errno)));
   }
   MAYFLY_RETURN_IF_ERROR(CheckDirectory(options.dir));
   MAYFLY_ASSIGN_OR_RETURN(const std::vector<KeyFileId> ids, ListKeyFiles(options.dir));

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <system_error>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -40,7 +41,7 @@ class Fd {
   int fd_;
 };
 
-std::string Why(int error) { return std::strerror(error); }
+std::string Why(int error) { return std::generic_category().message(error); }
 
 // Finds typing and copying errors in a key that people may carry on paper; no secret of its own.
 std::array<std::uint8_t, 4> Checksum(KeyBytes key) {
