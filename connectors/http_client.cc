@@ -467,6 +467,9 @@ struct HttpClient::Impl {
   // Waits for the resolver without being at its mercy: Asio asks it on a thread of its own.
   Status Resolve(steady_clock::time_point deadline, const std::stop_token& stop) {
     using boost::asio::ip::tcp;
+    // This name is never asked for outside (RFC 6761 section 6.3), and a minimal system has no file
+    // that knows it.
+    if (origin.host == "localhost") return Permit({"127.0.0.1"});
     struct Question {
       tcp::resolver resolver{crossplat::threadpool::shared_instance().service()};
       std::mutex mutex;
@@ -498,7 +501,11 @@ struct HttpClient::Impl {
     if (question->found->empty()) {
       return Fail(ErrorCode::kPlatformUnavailable, "the platform's host name does not resolve");
     }
-    addresses = PermittedAddresses(origin, *question->found);
+    return Permit(*question->found);
+  }
+
+  Status Permit(const std::vector<std::string>& found) {
+    addresses = PermittedAddresses(origin, found);
     if (addresses.empty()) {
       return Fail(ErrorCode::kPlatformUnavailable,
                   "the platform's host name leads to no address that may be connected to");

@@ -938,14 +938,18 @@ TEST_F(WorkerSandbox, KeepsItsSocketsButBindsNone) {
             EACCES);
 }
 
-TEST_F(WorkerSandbox, ResolvesNamesAndReachesNoOtherProcess) {
-  EXPECT_EQ(Inside([] {
-              addrinfo* found = nullptr;
-              const int result = getaddrinfo("localhost", "443", nullptr, &found);
-              if (result == 0) freeaddrinfo(found);
-              return result == 0 ? 0 : 1;
-            }),
-            0);
+TEST_F(WorkerSandbox, ResolvesNames) {
+  const auto resolve = [] {
+    addrinfo* found = nullptr;
+    const int result = getaddrinfo("localhost", "443", nullptr, &found);
+    if (result == 0) freeaddrinfo(found);
+    return result == 0 ? 0 : 1;
+  };
+  if (resolve() != 0) GTEST_SKIP() << "this machine resolves no name at all, not even localhost";
+  EXPECT_EQ(Inside(resolve), 0);
+}
+
+TEST_F(WorkerSandbox, ReachesNoOtherProcess) {
   Pipe life;
   const pid_t victim = fork();
   if (victim == 0) {
