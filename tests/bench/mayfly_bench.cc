@@ -429,7 +429,7 @@ std::vector<Row> Run(std::size_t small, std::size_t large) {
 int main(int argc, char** argv) {
   using namespace mayfly;
   std::string json_file;
-  std::size_t small = 100'000, large = 1'000'000;
+  std::size_t small = 50'000, large = 250'000;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--json" && i + 1 < argc) {
@@ -437,8 +437,11 @@ int main(int argc, char** argv) {
     } else if (word == "--quick") {
       small = 20'000;
       large = 100'000;
+    } else if (word == "--large") {
+      small = 100'000;
+      large = 1'000'000;
     } else {
-      std::cerr << "usage: mayfly_bench [--json FILE] [--quick]\n";
+      std::cerr << "usage: mayfly_bench [--json FILE] [--quick | --large]\n";
       return 2;
     }
   }
