@@ -26,6 +26,8 @@ class Simulation {
   Simulation(EngineKind kind, std::uint64_t seed)
       : random_(seed), store_(kind), clock_(At("2026-01-20T08:00:00.000Z")) {
     store_.options().zone = Must(Zone::Load(seed % 2 == 0 ? "Europe/Brussels" : "Asia/Tokyo"));
+    // Processes end here, power does not: nothing is lost that was written.
+    store_.options().durability = store::Durability::kBuffered;
     store_.Reopen();
     account_ = Connect(*store_, clock_.Now());
     rule_ = {.zone = store_.options().zone, .period = account_.retention};
