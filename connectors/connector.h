@@ -40,6 +40,17 @@ struct PlatformMessage {
   bool has_unsupported_content = false;
 };
 
+// The platform shows another text than before for this message, because its sender changed it. May
+// be reported again and again: the store keeps what is new and drops what it has. A message that
+// the store does not hold is not made by an edit.
+struct Edit {
+  PlatformId conversation;
+  PlatformId id;
+  std::optional<TimePoint> edited_at;  // absent when the platform gives none
+  MessageBody text;                    // as in PlatformMessage
+  bool has_unsupported_content = false;
+};
+
 // The platform reported that this message was deleted or unsent.
 struct Withdrawal {
   PlatformId conversation;
@@ -53,11 +64,12 @@ struct PlatformConversation {
   PlatformStanding standing = PlatformStanding::kAccepted;
 };
 
-// One step of collecting. Messages come in any order; withdrawals apply after them. Each
-// conversation named by a message is described in the same page.
+// One step of collecting. Messages come in any order; edits apply after them and withdrawals last.
+// Each conversation named by a message is described in the same page.
 struct Page {
   std::vector<PlatformConversation> conversations;
   std::vector<PlatformMessage> messages;
+  std::vector<Edit> edits;
   std::vector<Withdrawal> withdrawals;
   Cursor next;
   bool caught_up = false;         // nothing newer stood at the platform when this was asked; the
@@ -78,6 +90,8 @@ struct OutgoingReply {
   PlatformId conversation;
   std::string idempotency_key;  // unique for this reply; used where the platform honours one
   MessageBody text;
+  PlatformId in_reply_to;           // the message that the writer answered
+  std::vector<Contact> recipients;  // the people whom the writer was shown, and nobody else
 };
 
 struct SentReply {
@@ -106,7 +120,11 @@ struct Capabilities {
   std::chrono::milliseconds poll_interval_default{};
   std::chrono::milliseconds send_deadline{};  // a send without an answer for so long is `unknown`
   bool idempotent_send = false;
+  bool reports_edits = false;
   bool reports_withdrawals = false;
+  // A mention such as @name@example.org in a reply's text makes that person a recipient. The API
+  // then refuses one that would add somebody (kAddsRecipient), and so does the connector.
+  bool mentions_deliver = false;
 };
 
 class Connector {
