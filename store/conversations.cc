@@ -158,6 +158,26 @@ Result<std::vector<Candidate>> NewestOf(const Core& core, const codec::HeadRecor
   return newest;
 }
 
+// The inbox rows of all visible dates. A conversation lies on the date of its last message's expiry
+// and stands in the inbox where that message was born, so a date's newest row is at least a life
+// older than the date: the merge need not look into old dates before it has come that far back.
+std::vector<MergeSource> InboxSources(const Core& core, TimePoint now) {
+  std::chrono::days life = std::chrono::days::max();
+  for (const AccountId account : core.AccountIds()) {
+    life = std::min(life, core.ShortestLife(account));
+  }
+  std::vector<MergeSource> sources;
+  for (const ExpiryDay day : core.VisibleDays(now)) {
+    MergeSource source{.family = Family::Day(day), .not_before = {}};
+    if (kTimeSlack < life && life < std::chrono::days::max()) {
+      source.not_before =
+          schema::Key(schema::kInbox) + schema::NewestFirst(StartOf(day) - life + kTimeSlack);
+    }
+    sources.push_back(std::move(source));
+  }
+  return sources;
+}
+
 }  // namespace
 
 Result<Conversations::InboxPage> Conversations::List(const Look& look, const Filter& filter,
@@ -171,8 +191,7 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
            (!filter.status || *filter.status == status) &&
            (!filter.unread || *filter.unread == unread);
   };
-  std::vector<Family> families;
-  for (const ExpiryDay day : core_.VisibleDays(now)) families.push_back(Family::Day(day));
+  const std::vector<MergeSource> sources = InboxSources(core_, now);
 
   struct Row {
     ExpiryDay day;
@@ -184,12 +203,13 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
   InboxPage page;
   ScanOptions options{.prefix = prefix};
   if (position) options.after = prefix + *position;
-  for (bool more = true; more && page.items.size() < limit;) {
+  bool more = true;
+  while (more && page.items.size() < limit) {
     const std::size_t wanted = limit - page.items.size();
     std::vector<Row> rows;
     more = false;
     MAYFLY_RETURN_IF_ERROR(core_.engine().MergeScan(
-        families, options, [&](Family family, std::string_view key, std::string_view sealed) {
+        sources, options, [&](Family family, std::string_view key, std::string_view sealed) {
           const auto row = core_.OpenRow(family.day(), schema::kInbox, key, sealed, pairs);
           if (!row) return true;  // damaged (counted), or its date has just ended
           const auto inbox = core_.Checked(codec::DecodeInbox(row->body));
@@ -221,19 +241,7 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
       page.items.push_back(std::move(item));
     }
   }
-  if (page.items.size() >= limit && options.after) {
-    // Whether anything follows was seen by the scan that filled the page.
-    bool follows = false;
-    MAYFLY_RETURN_IF_ERROR(core_.engine().MergeScan(
-        families, options, [&](Family family, std::string_view key, std::string_view sealed) {
-          const auto row = core_.OpenRow(family.day(), schema::kInbox, key, sealed, pairs);
-          if (!row) return true;
-          const auto inbox = codec::DecodeInbox(row->body);
-          follows = inbox && matches(inbox->account, inbox->status, inbox->unread);
-          return !follows;
-        }));
-    if (follows) page.next = ToHex(std::string_view(*options.after).substr(prefix.size()));
-  }
+  if (more) page.next = ToHex(std::string_view(*options.after).substr(prefix.size()));
   return page;
 }
 
