@@ -158,22 +158,14 @@ Result<std::vector<Candidate>> NewestOf(const Core& core, const codec::HeadRecor
   return newest;
 }
 
-// The inbox rows of all visible dates. A conversation lies on the date of its last message's expiry
-// and stands in the inbox where that message was born, so a date's newest row is at least a life
-// older than the date: the merge need not look into old dates before it has come that far back.
+// The inbox rows of all visible dates. A conversation lies on the date on which its last message
+// ends and stands in the inbox where its newest one was born, so the merge need not look into a
+// date before it has come back to the latest birth there.
 std::vector<MergeSource> InboxSources(const Core& core, TimePoint now) {
-  std::chrono::days life = std::chrono::days::max();
-  for (const AccountId account : core.AccountIds()) {
-    life = std::min(life, core.ShortestLife(account));
-  }
   std::vector<MergeSource> sources;
-  for (const ExpiryDay day : core.VisibleDays(now)) {
-    MergeSource source{.family = Family::Day(day), .not_before = {}};
-    if (kTimeSlack < life && life < std::chrono::days::max()) {
-      source.not_before =
-          schema::Key(schema::kInbox) + schema::NewestFirst(StartOf(day) - life + kTimeSlack);
-    }
-    sources.push_back(std::move(source));
+  for (const auto& [day, latest] : core.VisibleDaysWithLatestBirth(now)) {
+    sources.push_back({.family = Family::Day(day),
+                       .not_before = schema::Key(schema::kInbox) + schema::NewestFirst(latest)});
   }
   return sources;
 }

@@ -162,8 +162,29 @@ Status Core::Open() {
     hidden_days_ = std::move(hidden);
     PublishDays();
   }
+  MAYFLY_RETURN_IF_ERROR(LoadLatestBirths());
   MutexLock lock(commit_mutex_);
   return ReloadCounters();
+}
+
+Status Core::LoadLatestBirths() {
+  for (const ExpiryDay day : OpenDays()) {
+    MAYFLY_RETURN_IF_ERROR(engine_->Scan(Family::Day(day), {.prefix = schema::Key(schema::kStats)},
+                                         [&](std::string_view, std::string_view value) {
+                                           const auto stats = Checked(codec::DecodeStats(value));
+                                           // Of a date that cannot say, anything may be expected.
+                                           NoteBirth(day, stats ? stats->greatest_born
+                                                                : TimePoint::max());
+                                           return true;
+                                         }));
+  }
+  return {};
+}
+
+void Core::NoteBirth(ExpiryDay day, TimePoint born) {
+  MutexLock lock(days_mutex_);
+  TimePoint& latest = latest_births_.try_emplace(day, born).first->second;
+  latest = std::max(latest, born);
 }
 
 Status Core::ReloadCounters() {
@@ -305,6 +326,20 @@ std::vector<ExpiryDay> Core::VisibleDays(TimePoint now) const {
   return days;
 }
 
+std::vector<std::pair<ExpiryDay, TimePoint>> Core::VisibleDaysWithLatestBirth(TimePoint now) const {
+  std::vector<std::pair<ExpiryDay, TimePoint>> days;
+  MutexLock lock(days_mutex_);
+  TimePoint latest = TimePoint::min();
+  for (const ExpiryDay day : open_days_) {
+    if (const auto found = latest_births_.find(day); found != latest_births_.end()) {
+      latest = std::max(latest, found->second);
+    }
+    if (IsVisible(StartOf(day), now)) days.emplace_back(day, latest);
+  }
+  std::reverse(days.begin(), days.end());
+  return days;
+}
+
 bool Core::IsUsable(ExpiryDay day, TimePoint now) const {
   if (!IsVisible(StartOf(day), now)) return false;
   MutexLock lock(days_mutex_);
@@ -343,6 +378,7 @@ void Core::HideDay(ExpiryDay day) {
     MutexLock lock(days_mutex_);
     open_days_.erase(day);
     hidden_days_.insert(day);
+    latest_births_.erase(day);
     PublishDays();
   }
   MutexLock lock(cache_mutex_);
@@ -1082,6 +1118,7 @@ void Transaction::NoteLookup(AccountId account, const PlatformId& platform_id,
 Status Transaction::Commit() {
   for (const auto& [id, stats] : stats_) {
     Put(id.first, schema::Key(schema::kStats, id.second.value), codec::Encode(stats));
+    core_.NoteBirth(id.first, stats.greatest_born);
   }
   if (sequences_taken_ > 0) {
     batch_.Put(Family::Sys(), schema::Key(schema::kNextSequence),

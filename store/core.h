@@ -132,6 +132,8 @@ class Core {
   // --- days
   // Open families whose date has not come, newest first.
   std::vector<ExpiryDay> VisibleDays(TimePoint now) const;
+  // The same, each with an instant after which nothing was born that ends on it or before.
+  std::vector<std::pair<ExpiryDay, TimePoint>> VisibleDaysWithLatestBirth(TimePoint now) const;
   std::vector<ExpiryDay> OpenDays() const;  // hidden ones left out, expired ones not; newest first
   bool IsUsable(ExpiryDay day, TimePoint now) const;  // visible, and its family is open
   bool IsHidden(ExpiryDay day) const;
@@ -229,6 +231,8 @@ class Core {
  private:
   friend class Transaction;
 
+  Status LoadLatestBirths();
+  void NoteBirth(ExpiryDay day, TimePoint born);  // before the commit that brings it
   Status ReloadCounters();  // what a failed commit has put in doubt; commit lock
   Status LoadAccounts();
   Status LoadFingerprints();
@@ -258,6 +262,7 @@ class Core {
   mutable Mutex days_mutex_;
   std::set<ExpiryDay> open_days_ MAYFLY_GUARDED_BY(days_mutex_);
   std::set<ExpiryDay> hidden_days_ MAYFLY_GUARDED_BY(days_mutex_);
+  std::map<ExpiryDay, TimePoint> latest_births_ MAYFLY_GUARDED_BY(days_mutex_);
   std::shared_ptr<const std::vector<ExpiryDay>> newest_first_ MAYFLY_GUARDED_BY(days_mutex_);
 
   mutable Mutex cache_mutex_;
