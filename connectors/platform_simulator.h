@@ -77,7 +77,8 @@ class PlatformSimulator {
                                 std::optional<TimePoint> sent_at = std::nullopt) = 0;
   // As the office to `person`, typed in the platform's own app.
   virtual Result<Written> WriteAsOffice(int person, const std::string& text) = 0;
-  // By the one who wrote it. kPlatformRejected where the platform has no such thing.
+  // By the one who wrote it; a deletion that only the platform itself can make is the platform's.
+  // kPlatformRejected where there is no such thing.
   virtual Status Edit(const Written& written, const std::string& text) = 0;
   virtual Status Delete(const Written& written) = 0;
   // As `person`, what is no direct message to the office: to somebody else and, where the platform
