@@ -770,6 +770,82 @@ TEST_P(ConnectorConformance, WhatBecameOfASendIsToldTruly) {
   }
 }
 
+// "Not found" makes a reply `not-delivered`, so it may be said only by who has really looked.
+TEST_P(ConnectorConformance, LookingForASentReplyIsNotFooled) {
+  ConnectedOffice office(platform());
+  office.Write(0, "a question");
+  office.WriteAsOffice(0, "said twice");
+  office.WriteAsOffice(0, "said once");
+  office.clock().Advance(minutes(1));
+  office.WriteAsOffice(0, "said twice");
+  const int more = static_cast<int>(office.platform().MessagesPerAnswer()) + 3;
+  for (int i = 0; i < more; ++i) office.Write(0, Numbered("a flood ", i));
+  office.PollUntilQuiet();
+  const auto find = [&](const std::string& text) {
+    return office.connector().FindSent({.conversation = office.Outgoing(0, text).conversation,
+                                        .text = MessageBody(text),
+                                        .not_before = office.clock().Now() - hours(1)},
+                                       {});
+  };
+  const auto right = Must(find("said twice"));
+  ASSERT_EQ(right.size(), 2u);
+  EXPECT_LT(*right[0].sent_at, *right[1].sent_at) << "oldest first";
+  EXPECT_THAT(Must(find("never said")), IsEmpty());
+  for (const PlatformFault fault : {PlatformFault::kServedTwice, PlatformFault::kServedReordered,
+                                    PlatformFault::kEmptyPageGoesOn}) {
+    SCOPED_TRACE("fault " + std::to_string(static_cast<int>(fault)));
+    const int count = fault == PlatformFault::kEmptyPageGoesOn ? 2 : 1'000;
+    if (!office.platform().Inject(fault, count)) continue;
+    const auto found = Must(find("said twice"));
+    ASSERT_EQ(found.size(), 2u);
+    EXPECT_EQ(found[0].id, right[0].id);
+    EXPECT_EQ(found[1].id, right[1].id);
+    Must(office.platform().Inject(fault, 0));
+  }
+  for (const PlatformFault fault :
+       {PlatformFault::kCursorRepeats, PlatformFault::kEmptyPageGoesOn}) {
+    SCOPED_TRACE("endless fault " + std::to_string(static_cast<int>(fault)));
+    if (!office.platform().Inject(fault, 100'000)) continue;
+    const std::size_t before = office.platform().CountRequests();
+    const auto found = find("said once");
+    EXPECT_TRUE(!found || found->size() == 1);
+    EXPECT_LE(office.platform().CountRequests() - before, kRequestsPerFetchMax);
+    Must(office.platform().Inject(fault, 0));
+  }
+  for (const ReadFault& each : ReadFaults()) {
+    for (const int after : {0, 1}) {
+      SCOPED_TRACE(std::string(each.name) + " after " + std::to_string(after));
+      Must(office.platform().Inject(each.fault, each.count, after));
+      const auto found = find("said once");
+      if (found) {
+        EXPECT_EQ(found->size(), 1u);
+        EXPECT_FALSE(each.always_seen && after == 0);
+      } else {
+        EXPECT_TRUE(each.codes.contains(found.error().code)) << ToString(found.error().code);
+      }
+      Must(office.platform().Inject(each.fault, 0));
+    }
+  }
+  EXPECT_EQ(Must(find("said once")).size(), 1u);
+}
+
+// The platform's clock decides what is "after the send": a little slow, or very fast.
+TEST_P(ConnectorConformance, AnUnknownReplyIsFoundThoughThePlatformsClockIsWrong) {
+  for (const std::chrono::seconds ahead :
+       {std::chrono::seconds(-50), std::chrono::seconds(5 * 3600)}) {
+    SCOPED_TRACE("ahead by " + std::to_string(ahead.count()) + " s");
+    ConnectedOffice office(platform(), {.platform_ahead = ahead});
+    office.Write(0, "a question");
+    ExpectAllCollected(office);
+    const ReplyId reply = office.Enqueue(0, "an answer");
+    Must(office.platform().Inject(PlatformFault::kSendAnswerLost));
+    office.RunSender();
+    EXPECT_EQ(office.ReplyOf(reply).state, ReplyState::kSent);
+    office.Expect(0, "an answer", Direction::kOutgoing);
+    ExpectAllCollected(office);
+  }
+}
+
 TEST_P(ConnectorConformance, AnUnknownReplyIsSettledAndNeverSentTwice) {
   for (const SendFault& each : SendFaults()) {
     for (const bool restart : {false, true}) {
