@@ -6,3 +6,9 @@ mayfly_test(bluesky_connector_test SOURCES integration/bluesky_connector_test.cc
 mayfly_test(bluesky_citizen_test
   SOURCES integration/bluesky_citizen_test.cc support/citizen.cc
   LIBRARIES mayfly::simulators LABELS integration)
+mayfly_test(mentions_test SOURCES unit/mentions_test.cc LIBRARIES mayfly::registry LABELS unit)
+# Each line of connectors.def against its simulator.
+mayfly_test(connector_conformance_test
+  SOURCES conformance/connector_conformance_test.cc support/connected_office.cc
+  LIBRARIES mayfly_core mayfly_worker_side mayfly::connectors mayfly::simulators mayfly::engines
+  LABELS conformance)
