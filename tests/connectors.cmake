@@ -7,3 +7,7 @@ mayfly_test(bluesky_citizen_test
   SOURCES integration/bluesky_citizen_test.cc support/citizen.cc
   LIBRARIES mayfly::simulators LABELS integration)
 mayfly_test(mentions_test SOURCES unit/mentions_test.cc LIBRARIES mayfly::registry LABELS unit)
+mayfly_test(mastodon_unit_tests
+  SOURCES unit/mastodon_api_types_test.cc unit/mastodon_html_text_test.cc
+          property/mastodon_html_property_test.cc
+  LIBRARIES mayfly::connectors rapidcheck LABELS unit)

@@ -91,12 +91,18 @@ class Platform final : public PlatformSimulator {
     MutexLock lock(mutex_);
     MastodonSimulator::PostOptions options{.at = at};
     for (const auto& seen : simulator_->StatusesSeenBy(AcctOf(person))) {
+      const auto above = roots_.find(seen.in_reply_to_id);
+      roots_.emplace(seen.id, above != roots_.end() ? above->second : seen.id);
       if (!seen.deleted && seen.visibility == "direct") options.in_reply_to_id = seen.id;
     }
     MAYFLY_ASSIGN_OR_RETURN(const auto posted,
                             simulator_->Post(author, mention + " " + text, options));
     mentions_[posted.id] = mention;
-    return Written{.conversation = simulator_->ConversationOf(kOffice, posted.id).value_or(""),
+    // As the connector names it: the thread's first status, and the people in it.
+    const auto above = roots_.find(options.in_reply_to_id);
+    const std::string root = above != roots_.end() ? above->second : posted.id;
+    roots_.emplace(posted.id, root);
+    return Written{.conversation = root + "~" + simulator_->AddAccount(AcctOf(person)),
                    .message = posted.id};
   }
 
@@ -105,6 +111,8 @@ class Platform final : public PlatformSimulator {
   Mutex mutex_;
   // What stands in front of each status, by its id.
   std::map<std::string, std::string> mentions_ MAYFLY_GUARDED_BY(mutex_);
+  // The first status of each status's thread, as it was when we last looked.
+  std::map<std::string, std::string> roots_ MAYFLY_GUARDED_BY(mutex_);
 };
 
 }  // namespace
