@@ -129,7 +129,8 @@ struct Capabilities {
   bool reports_edits = false;
   bool reports_withdrawals = false;
   // A mention such as @name@example.org in a reply's text makes that person a recipient. The API
-  // then refuses one that would add somebody (kAddsRecipient), and so does the connector.
+  // then refuses one that would add somebody (kAddsRecipient), and so does the connector. Handles
+  // on such a platform, our own too, are name@host.
   bool mentions_deliver = false;
 };
 

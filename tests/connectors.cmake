@@ -11,3 +11,8 @@ mayfly_test(mastodon_unit_tests
   SOURCES unit/mastodon_api_types_test.cc unit/mastodon_html_text_test.cc
           property/mastodon_html_property_test.cc
   LIBRARIES mayfly::connectors rapidcheck LABELS unit)
+# Each line of connectors.def against its simulator.
+mayfly_test(connector_conformance_test
+  SOURCES conformance/connector_conformance_test.cc support/connected_office.cc
+  LIBRARIES mayfly_core mayfly_worker_side mayfly::connectors mayfly::simulators mayfly::engines
+  LABELS conformance)
