@@ -6,3 +6,8 @@ mayfly_test(bluesky_connector_test SOURCES integration/bluesky_connector_test.cc
 mayfly_test(bluesky_citizen_test
   SOURCES integration/bluesky_citizen_test.cc support/citizen.cc
   LIBRARIES mayfly::simulators LABELS integration)
+mayfly_test(mastodon_contract_test
+  SOURCES integration/mastodon_contract_test.cc support/platform_contract.cc
+  LIBRARIES mayfly::simulators LABELS integration)
+mayfly_test(mastodon_simulator_test SOURCES integration/mastodon_simulator_test.cc
+            LIBRARIES mayfly::simulators LABELS integration)
