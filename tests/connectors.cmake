@@ -16,3 +16,8 @@ mayfly_test(connector_conformance_test
   SOURCES conformance/connector_conformance_test.cc support/connected_office.cc
   LIBRARIES mayfly_core mayfly_worker_side mayfly::connectors mayfly::simulators mayfly::engines
   LABELS conformance)
+mayfly_test(mastodon_contract_test
+  SOURCES integration/mastodon_contract_test.cc support/platform_contract.cc
+  LIBRARIES mayfly::simulators LABELS integration)
+mayfly_test(mastodon_simulator_test SOURCES integration/mastodon_simulator_test.cc
+            LIBRARIES mayfly::simulators LABELS integration)
