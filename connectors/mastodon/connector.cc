@@ -1128,11 +1128,8 @@ Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {
   MAYFLY_RETURN_IF_ERROR(note(kWriteStatuses, error_of(client_->ProbeWriting(stop))));
   if (!mentions) return report;
   MAYFLY_ASSIGN_OR_RETURN(const auto policy, client_->GetPolicy(stop));
-  if (policy && policy->drops) {
-    report.permissions_missing.emplace_back(kPolicyDrops);
-  } else if (policy && policy->filters_private_mentions) {
-    report.permissions_missing.emplace_back(kPolicyFilters);
-  }
+  // What is only filtered is asked for and collected; Fetch tells of it. What is dropped is nowhere.
+  if (policy && policy->drops) report.permissions_missing.emplace_back(kPolicyDrops);
   return report;
 }
 
