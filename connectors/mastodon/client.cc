@@ -27,7 +27,7 @@ bool IsAboutTheAccount(const std::string& text) {
          Contains(text, "login is currently disabled") ||
          Contains(text, "login is currently pending") ||
          Contains(text, "missing a confirmed e-mail") || Contains(text, "account is suspended") ||
-         Contains(text, "access token");
+         Contains(text, "access token") || Contains(text, "invalid credentials");
 }
 
 std::optional<std::int64_t> WholeNumber(std::string_view text) {

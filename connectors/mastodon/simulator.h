@@ -143,10 +143,11 @@ class MastodonSimulator {
 
 namespace mastodon {
 
-// The office is the local account "office". Its policy for private mentions is "accept", as the
-// README of this folder asks for. Person n is "citizen<n>", local when n is odd, else on another
-// server, and goes on in the thread with the office where there is one. Written::message is the
-// status id, Written::conversation the id of the office's conversation entity.
+// The office is the local account "office", whose policy is the server's default: what strangers
+// write to it is filtered. Person n is "citizen<n>", local when n is odd, else on another server,
+// and goes on in the thread with the office where there is one. Written::message is the status id;
+// Written::conversation is what the connector makes of thread and people: the id of the thread's
+// first status, "~", and the person's account id.
 Result<std::unique_ptr<PlatformSimulator>> StartPlatform(const Clock& clock,
                                                          const PlatformSimulatorOptions& options);
 

@@ -890,7 +890,35 @@ Api::Answer Api::DeleteStatus(Call& call, Note& note) {
 
 // ---- accounts ----
 
+// Mastodon app/models/account_statuses_filter.rb: one's own are all there, private ones included.
+Api::Answer Api::AccountStatuses(Call& call) {
+  if (const auto allowed = Allow(call, {"read", "read:statuses"}); !allowed) {
+    return tl::unexpected(allowed.error());
+  }
+  const Account* account = world_.AccountById(call.path[3]);
+  if (account == nullptr) return tl::unexpected(NotFound());
+  const auto page = PageOf(call, 20, 40);
+  if (!page) return tl::unexpected(page.error());
+  std::vector<Note*> rows;
+  for (auto& [id, note] : world_.notes()) {
+    const bool theirs = note.author == account->id && !note.deleted;
+    if (theirs && world_.IsVisible(note, call.viewer)) rows.push_back(&note);
+  }
+  rows = Cut(std::move(rows), *page, [](const Note* note) { return note->id; });
+  if (!rows.empty()) {
+    const bool next = !world_.IsMastodon() || rows.size() == page->limit;
+    SetLink(call, call.request.path, *page, rows.front()->id, rows.back()->id, next);
+  }
+  SpoilPage(rows);
+  return Body([&](json::Writer& writer) {
+    writer.StartArray();
+    for (const Note* note : rows) entities_.WriteStatus(writer, *note, call.viewer);
+    writer.EndArray();
+  });
+}
+
 Api::Answer Api::RouteAccounts(Call& call) {
+  if (call.Is("GET", {"api", "v1", "accounts", "*", "statuses"})) return AccountStatuses(call);
   if (call.request.method != "GET" || call.path.size() != 4) return tl::unexpected(NoRoute());
   const std::string& what = call.path[3];
   if (what == "verify_credentials") {

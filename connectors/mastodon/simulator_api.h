@@ -117,6 +117,7 @@ class Api {
   Answer EditStatus(Call& call, Note& note);
   Answer DeleteStatus(Call& call, Note& note);
   Answer ManyStatuses(Call& call);
+  Answer AccountStatuses(Call& call);
   Answer Context(Call& call, const Note& note);
   Answer CreateApplication(Call& call);
   void WriteApplication(json::Writer& writer, const Application& application) const;

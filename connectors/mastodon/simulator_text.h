@@ -35,6 +35,9 @@ class IdMaker {
   std::uint64_t count_ = 0;
 };
 
+// Mastodon's: above every id that was made at or before `at`.
+std::string FirstIdAfter(TimePoint at);
+
 struct Entity {
   enum class Kind { kMention, kUrl, kTag };
   Kind kind = Kind::kUrl;
