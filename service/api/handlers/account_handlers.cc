@@ -108,7 +108,7 @@ Result<Response> Create(const Call& call) {
       const json::Value body,
       ParseObject(call.request, {"platform", "label", "options", "credential", "retention"}));
   MAYFLY_ASSIGN_OR_RETURN(const std::string platform, body.String("platform"));
-  const connectors::ConnectorInfo* info = connectors::FindConnector(platform);
+  const connectors::ConnectorInfo* info = call.context.find_connector(platform);
   if (info == nullptr) {
     return Fail(ErrorCode::kInvalidArgument, "No connector has this name.", "/platform");
   }
