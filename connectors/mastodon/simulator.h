@@ -128,7 +128,7 @@ class MastodonSimulator {
   std::vector<Seen> StatusesSeenBy(const std::string& viewer) const;
 
   // As PlatformSimulator::Inject. Tokens do not expire and positions are not forgotten here.
-  Status Inject(PlatformFault fault, int count = 1);
+  Status Inject(PlatformFault fault, int count = 1, int after = 0);
   // The next request with this method and path gets this answer and has no effect. An empty path
   // means any request. Calls queue.
   void AnswerNext(const std::string& method, const std::string& path, SimulatorResponse response);

@@ -40,7 +40,13 @@ class Api {
                         const std::string& redirect_uri, const std::string& scopes);
   void RevokeTokens(const std::string& account_id);
 
-  void Inject(PlatformFault fault, int count) { faults_[fault] = count; }
+  void Inject(PlatformFault fault, int count, int after) {
+    if (count == 0) {
+      faults_.erase(fault);
+    } else {
+      faults_[fault] = {count, CountRequests("") + static_cast<std::size_t>(after)};
+    }
+  }
   void AnswerNext(const std::string& method, const std::string& path, SimulatorResponse response);
   std::size_t CountRequests(const std::string& path) const;
   const std::map<std::string, std::size_t>& requests() const { return requests_; }
@@ -172,7 +178,7 @@ class Api {
   std::map<std::string, Code> codes_;
   std::map<std::string, Window> windows_;
   std::map<std::string, Sent> idempotency_;  // by account and key
-  std::map<PlatformFault, int> faults_;
+  std::map<PlatformFault, std::pair<int, std::size_t>> faults_;
   std::deque<std::tuple<std::string, std::string, SimulatorResponse>> answers_;
   std::map<std::string, std::size_t> requests_;
 };
