@@ -22,4 +22,9 @@ set_tests_properties(kill_tests PROPERTIES TIMEOUT 3600)  # MAYFLY_KILLS may ask
 # ./dev bench
 add_executable(mayfly_bench bench/mayfly_bench.cc)
 target_link_libraries(mayfly_bench PRIVATE mayfly_core mayfly::engines RocksDB::rocksdb-shared)
-set_target_properties(mayfly_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+target_link_libraries(mayfly_bench PRIVATE mayfly_flags)
+add_executable(service_bench bench/service_bench.cc)
+target_link_libraries(service_bench PRIVATE mayfly_e2e_support mayfly_flags)
+add_dependencies(service_bench mayfly mayfly-worker mayfly-demo)
+set_target_properties(mayfly_bench service_bench PROPERTIES
+                      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})

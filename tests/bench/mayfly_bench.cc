@@ -1,5 +1,4 @@
-// Speed and size beside named references, measured in one run: the rows of docs/benchmarks.md.
-// Ratios are what counts; absolute figures move with the machine.
+// Speed and size of the store and of the pages that it gives, beside named references.
 #include <algorithm>
 #include <arpa/inet.h>
 #include <chrono>
@@ -30,8 +29,8 @@
 #include "service/api/server.h"
 #include "store/engine/rocksdb/rocksdb_engine.h"
 #include "store/keys/secret_key.h"
-#include "store/model/json.h"
 #include "store/store.h"
+#include "tests/bench/rows.h"
 
 namespace mayfly::bench {
 
@@ -60,13 +59,6 @@ void Must(Status status) {
 double SecondsSince(Steady::time_point begin) {
   return std::chrono::duration<double>(Steady::now() - begin).count();
 }
-
-struct Row {
-  std::string name, unit, reference_name;
-  double value = 0, reference = 0, ratio = 0;
-  std::string bar;
-  bool holds = false;
-};
 
 class Dir {
  public:
@@ -464,7 +456,7 @@ AtSize MeasureAt(std::size_t count, const std::vector<std::string>& bodies) {
   return at;
 }
 
-std::vector<Row> Run(std::size_t small, std::size_t large) {
+Rows Run(std::size_t small, std::size_t large) {
   Words words;
   std::vector<std::string> bodies;
   for (int i = 0; i < 10'000; ++i) bodies.push_back(words.Body(300));
@@ -475,42 +467,31 @@ std::vector<Row> Run(std::size_t small, std::size_t large) {
   const AtSize l = MeasureAt(large, bodies);
   const double raw = (raw_before + RawPuts(small, bodies)) / 2;
 
-  std::vector<Row> rows;
-  const auto add = [&](std::string name, std::string unit, double value, std::string reference_name,
-                       double reference, std::string bar, bool holds) {
-    rows.push_back({.name = std::move(name),
-                    .unit = std::move(unit),
-                    .reference_name = std::move(reference_name),
-                    .value = value,
-                    .reference = reference,
-                    .ratio = value / reference,
-                    .bar = std::move(bar),
-                    .holds = holds});
-  };
+  Rows rows;
   const std::string at_small = " at " + Named(small);
   const std::string at_large = " at " + Named(large);
-  add("sealed ingest, all rows, no sync, dates opened too", "messages/s", l.ingest,
-      "raw one-key RocksDB put", raw, ">= 0.25", l.ingest / raw >= 0.25);
-  add("the same into dates that are open", "messages/s", l.filling, "raw one-key RocksDB put", raw,
-      ">= 0.25", l.filling / raw >= 0.25);
-  add("newest 50 messages over REST, keep-alive" + at_large, "requests/s", l.thread.rate,
-      "same listener, same bytes from memory", l.thread_memory.rate, ">= 0.2",
-      l.thread.rate / l.thread_memory.rate >= 0.2);
-  add("the same page, p50" + at_large, "us", l.thread.p50_us, "p50" + at_small, s.thread.p50_us,
-      "<= 1.3", l.thread.p50_us / s.thread.p50_us <= 1.3);
-  add("first 50 conversations over REST" + at_large, "requests/s", l.inbox.rate,
-      "same listener, same bytes from memory", l.inbox_memory.rate, "none", true);
-  add("the same page, p50" + at_large, "us", l.inbox.p50_us, "p50" + at_small, s.inbox.p50_us,
-      "<= 1.3", l.inbox.p50_us / s.inbox.p50_us <= 1.3);
-  add("key of one date destroyed" + at_large, "ms", l.purge.keys_ms, "ms" + at_small,
-      s.purge.keys_ms, "under 20 ms", l.purge.keys_ms < 20);
-  add("one date gone, bytes too (" + std::to_string(l.purge.messages) + " messages)", "ms",
-      l.purge.total_ms, "ms for " + std::to_string(s.purge.messages), s.purge.total_ms,
-      "under 250 ms", l.purge.total_ms < 250);
-  add("store opened, ready to serve" + at_large, "ms", l.start_s * 1000, "ms" + at_small,
-      s.start_s * 1000, "under 1 s", l.start_s < 1);
-  add("resident memory of this process" + at_large, "MB", static_cast<double>(l.resident_mb),
-      "the bar at 1 M", 128, "under 128 MB", l.resident_mb < 128);
+  rows.Add("sealed ingest, all rows, no sync, dates opened too", "messages/s", l.ingest,
+           "raw one-key RocksDB put", raw, ">= 0.25", l.ingest / raw >= 0.25);
+  rows.Add("the same into dates that are open", "messages/s", l.filling, "raw one-key RocksDB put",
+           raw, ">= 0.25", l.filling / raw >= 0.25);
+  rows.Add("newest 50 messages over REST, keep-alive" + at_large, "requests/s", l.thread.rate,
+           "same listener, same bytes from memory", l.thread_memory.rate, ">= 0.2",
+           l.thread.rate / l.thread_memory.rate >= 0.2);
+  rows.Add("the same page, p50" + at_large, "us", l.thread.p50_us, "p50" + at_small,
+           s.thread.p50_us, "<= 1.3", l.thread.p50_us / s.thread.p50_us <= 1.3);
+  rows.Add("first 50 conversations over REST" + at_large, "requests/s", l.inbox.rate,
+           "same listener, same bytes from memory", l.inbox_memory.rate, "none", true);
+  rows.Add("the same page, p50" + at_large, "us", l.inbox.p50_us, "p50" + at_small, s.inbox.p50_us,
+           "<= 1.3", l.inbox.p50_us / s.inbox.p50_us <= 1.3);
+  rows.Add("key of one date destroyed" + at_large, "ms", l.purge.keys_ms, "ms" + at_small,
+           s.purge.keys_ms, "under 20 ms", l.purge.keys_ms < 20);
+  rows.Add("one date gone, bytes too (" + std::to_string(l.purge.messages) + " messages)", "ms",
+           l.purge.total_ms, "ms for " + std::to_string(s.purge.messages), s.purge.total_ms,
+           "under 250 ms", l.purge.total_ms < 250);
+  rows.Add("store opened, ready to serve" + at_large, "ms", l.start_s * 1000, "ms" + at_small,
+           s.start_s * 1000, "under 1 s", l.start_s < 1);
+  rows.Add("resident memory of this process" + at_large, "MB", static_cast<double>(l.resident_mb),
+           "the bar at 1 M", 128, "under 128 MB", l.resident_mb < 128);
   return rows;
 }
 
@@ -536,31 +517,11 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  const std::vector<bench::Row> rows = bench::Run(small, large);
-  std::string out;
-  {
-    json::Writer writer(&out);
-    writer.StartArray();
-    for (const bench::Row& row : rows) {
-      std::printf("%-58s %12.1f %-10s  %12.1f %-40s  ratio %5.2f  bar %-12s %s\n", row.name.c_str(),
-                  row.value, row.unit.c_str(), row.reference, row.reference_name.c_str(), row.ratio,
-                  row.bar.c_str(), row.holds ? "holds" : "MISSED");
-      writer.StartObject()
-          .Field("name", row.name)
-          .Key("value")
-          .Double(row.value)
-          .Field("unit", row.unit)
-          .Key("reference")
-          .Double(row.reference)
-          .Field("reference_name", row.reference_name)
-          .Key("ratio")
-          .Double(row.ratio)
-          .Field("bar", row.bar)
-          .Field("holds", row.holds)
-          .EndObject();
-    }
-    writer.EndArray();
+  const bench::Rows rows = bench::Run(small, large);
+  rows.Print();
+  if (!json_file.empty() && !rows.WriteJson(json_file)) {
+    std::cerr << "mayfly_bench: " << json_file << " cannot be written\n";
+    return 1;
   }
-  if (!json_file.empty()) std::ofstream(json_file) << out << "\n";
   return 0;
 }
