@@ -21,3 +21,5 @@ mayfly_test(mastodon_contract_test
   LIBRARIES mayfly::simulators LABELS integration)
 mayfly_test(mastodon_simulator_test SOURCES integration/mastodon_simulator_test.cc
             LIBRARIES mayfly::simulators LABELS integration)
+mayfly_test(mastodon_connector_test SOURCES integration/mastodon_connector_test.cc
+            LIBRARIES mayfly::connectors mayfly::simulators LABELS integration)
