@@ -73,8 +73,15 @@ class Platform final : public PlatformSimulator {
   }
 
   std::string HandleOf(int person) const override { return FullHandle(AcctOf(person)); }
-  Status Inject(PlatformFault fault, int count) override {
-    return simulator_->Inject(fault, count);
+  Status WriteElsewhere(int person, const std::string& text) override {
+    simulator_->AddAccount(AcctOf(person));
+    MastodonSimulator::PostOptions options{.visibility = "public"};
+    auto posted = simulator_->Post(AcctOf(person), "@" + FullHandle(kOffice) + " " + text, options);
+    if (!posted) return tl::unexpected(posted.error());
+    return {};
+  }
+  Status Inject(PlatformFault fault, int count, int after) override {
+    return simulator_->Inject(fault, count, after);
   }
   std::size_t CountRequests() const override { return simulator_->CountRequests(); }
   std::size_t MessagesPerAnswer() const override { return kNotificationsMax; }

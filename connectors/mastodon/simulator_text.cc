@@ -401,6 +401,11 @@ std::string WithoutLeadingMentions(std::string_view text) {
   return Trim(text.substr(at));
 }
 
+bool Truthy(const std::optional<std::string>& value) {
+  return value && *value != "false" && *value != "0" && *value != "f" && *value != "off" &&
+         !value->empty();
+}
+
 std::string Trim(std::string_view text) {
   while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);
   while (!text.empty() && IsSpace(text.back())) text.remove_suffix(1);

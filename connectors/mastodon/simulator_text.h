@@ -69,6 +69,8 @@ std::string RenderHtml(MastodonFlavour flavour, bool remote, std::string_view te
 // The text without the mentions in front of it, as a reader sees it.
 std::string WithoutLeadingMentions(std::string_view text);
 
+// As Rails reads a parameter.
+bool Truthy(const std::optional<std::string>& value);
 std::string Trim(std::string_view text);
 std::string Lower(std::string_view text);
 std::string UrlEncode(std::string_view text);

@@ -459,6 +459,28 @@ TEST_F(Simulated, TheLimitIsOverAtTheTimeThatItsHeaderNames) {
   EXPECT_EQ(office_->Get("/api/v2/instance").status, 200);
 }
 
+TEST_F(Simulated, PagesSendingAndDeletionsHaveLimitsOfTheirOwn) {
+  Start({.requests_per_5_min = 4});
+  const std::string page = "/api/v1/notifications?min_id=0";
+  EXPECT_EQ(office_->Get(page).Header("x-ratelimit-reset"), "2026-11-24T12:05:00.000000Z");
+  office_->Get(page);
+  office_->Get(page);
+  clock_.Advance(minutes(5));
+  EXPECT_EQ(office_->Get(page).Header("x-ratelimit-reset"), "2026-11-24T12:15:00.000000Z")
+      << "of the fullest window";
+  EXPECT_EQ(office_->Get(page).status, 429);
+  EXPECT_EQ(office_->Get("/api/v1/notifications").status, 200);
+  clock_.Advance(minutes(10));
+  EXPECT_EQ(office_->Get(page).status, 200);
+  const RawResponse sent = office_->Ask("POST", "/api/v1/statuses", R"({"status":"x"})");
+  EXPECT_EQ(sent.Header("x-ratelimit-limit"), "300");
+  EXPECT_EQ(sent.Header("x-ratelimit-reset"), "2026-11-24T15:00:00.000000Z");
+
+  Start({.requests_per_5_min = 1'000});
+  for (int i = 0; i < 30; ++i) EXPECT_EQ(office_->Ask("DELETE", "/api/v1/statuses/1").status, 404);
+  EXPECT_EQ(office_->Ask("DELETE", "/api/v1/statuses/1").status, 429);
+}
+
 // ---- relatives ----
 
 TEST_F(Simulated, GoToSocialForgetsKeysAndSaysNextOnEveryPage) {
