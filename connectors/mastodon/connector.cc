@@ -273,6 +273,9 @@ class MastodonConnector final : public Connector {
   // Takes a message, and of its thread what a call shows. `whole`: the thread changed, and what
   // else is new in it shows nowhere else.
   Status ReadThread(const MastodonStatus& head, bool whole, Work& work);
+  // Nothing once the server has failed often enough to show it: one thread that is too large for
+  // us, or that breaks the server, must not stop the account.
+  Result<std::optional<Context>> ContextOf(const std::string& id, Work& work);
   std::optional<Place> KnownPlace(const MastodonStatus& status, const Work& work) const;
   Place PlaceIn(const MastodonStatus& head, const Context& context, const Work& work) const;
   Result<Place> PlaceByParents(const MastodonStatus& head, const Work& work);
@@ -526,17 +529,31 @@ std::optional<MastodonConnector::Place> MastodonConnector::KnownPlace(const Mast
 MastodonConnector::Place MastodonConnector::PlaceIn(const MastodonStatus& head,
                                                     const Context& context,
                                                     const Work& work) const {
-  Place place{.root = head.in_reply_to_id.empty() ? head.id : head.in_reply_to_id, .top = head.id};
-  bool above_is_private = true;
-  for (auto it = context.ancestors.rbegin(); it != context.ancestors.rend(); ++it) {
-    above_is_private = above_is_private && IsMessage(*it);
-    if (above_is_private) place.top = it->id;
-    if (const auto known = KnownPlace(*it, work)) {
-      place.root = known->root;
-      return place;
+  std::map<std::string, std::size_t> left;  // by id, where it stands in the answer
+  for (std::size_t i = 0; i < context.ancestors.size(); ++i)
+    left.emplace(context.ancestors[i].id, i);
+  Place place{.root = head.id, .top = head.id};
+  const MastodonStatus* at = &head;
+  std::string root;
+  bool all_private = true;
+  while (!at->in_reply_to_id.empty() || !left.empty()) {
+    place.root = at->in_reply_to_id.empty() ? at->id : at->in_reply_to_id;
+    auto parent = left.find(at->in_reply_to_id);
+    if (parent == left.end()) {
+      // One between them is hidden from us. The answer begins with the top.
+      parent = std::max_element(left.begin(), left.end(),
+                                [](const auto& a, const auto& b) { return a.second < b.second; });
+      if (parent == left.end()) break;
     }
-    place.root = it->in_reply_to_id.empty() ? it->id : it->in_reply_to_id;
+    at = &context.ancestors[parent->second];
+    left.erase(parent);
+    all_private = all_private && IsMessage(*at);
+    if (all_private) place.top = at->id;
+    place.root = at->id;
+    // The nearest name counts, so that a thread keeps it when its top goes.
+    if (const auto known = KnownPlace(*at, work); known && root.empty()) root = known->root;
   }
+  if (!root.empty()) place.root = root;
   return place;
 }
 
@@ -557,6 +574,18 @@ Result<MastodonConnector::Place> MastodonConnector::PlaceByParents(const Mastodo
   return Place{.root = parent.empty() ? head.id : parent, .top = {}};
 }
 
+Result<std::optional<Context>> MastodonConnector::ContextOf(const std::string& id, Work& work) {
+  auto context = client_->GetContext(id, work.stop);
+  if (context) return std::optional<Context>(*std::move(context));
+  const ErrorCode code = context.error().code;
+  if (code == ErrorCode::kProtocol || code == ErrorCode::kPlatformUnavailable) {
+    failures_ = stuck_ == id ? failures_ + 1 : 1;
+    stuck_ = id;
+    if (failures_ >= kFailuresPerThread) return std::optional<Context>();
+  }
+  return Fail(std::move(context).error());
+}
+
 Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Work& work) {
   std::optional<Place> place = KnownPlace(head, work);
   // snac has no list of conversations: what we wrote elsewhere shows in contexts only.
@@ -565,26 +594,18 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
     Take(head, *place, work);
     return {};
   }
-  const bool from_top = place && !place->top.empty() && !is_snac;
-  const std::string asked = from_top ? place->top : head.id;
-  auto context = client_->GetContext(asked, work.stop);
-  if (!context && from_top && asked != head.id &&
-      context.error().code == ErrorCode::kPlatformRejected) {
-    context = client_->GetContext(head.id, work.stop);  // the top is gone
+  const bool from_top = place && !place->top.empty() && !is_snac && place->top != head.id;
+  auto context = ContextOf(from_top ? place->top : head.id, work);
+  if (!context && from_top && context.error().code == ErrorCode::kPlatformRejected) {
+    places_.erase(head.id);  // the top is gone; the name of the conversation stays
+    context = ContextOf(head.id, work);
   }
   if (!context) {
-    const Error& error = context.error();
-    if (error.code == ErrorCode::kPlatformRejected && error.platform_code == kGone) {
-      return {};  // deleted since it was listed
-    }
-    // One thread that is too large, or breaks the server, must not stop the account.
-    bool give_up = error.code == ErrorCode::kPlatformRejected || error.code == ErrorCode::kProtocol;
-    if (error.code == ErrorCode::kPlatformUnavailable) {
-      failures_ = stuck_ == head.id ? failures_ + 1 : 1;
-      stuck_ = head.id;
-      give_up = failures_ >= kFailuresPerThread;
-    }
-    if (!give_up) return Fail(error);
+    // Deleted since it was listed: there is nothing to take.
+    if (context.error().code == ErrorCode::kPlatformRejected) return {};
+    return Fail(std::move(context).error());
+  }
+  if (!*context) {
     if (!place) {
       MAYFLY_ASSIGN_OR_RETURN(place, PlaceByParents(head, work));
     }
@@ -592,19 +613,18 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
     return {};
   }
   if (!place || place->top.empty()) {
-    const Place found = PlaceIn(head, *context, work);
+    const Place found = PlaceIn(head, **context, work);
     place = Place{.root = place ? place->root : found.root, .top = found.top};
   }
-  TakeAll(context->ancestors, *place, work);
+  TakeAll((*context)->ancestors, *place, work);
   Take(head, *place, work);
-  TakeAll(context->descendants, *place, work);
+  TakeAll((*context)->descendants, *place, work);
   if (!whole || is_snac || from_top || place->top == head.id) return {};
   // What hangs beside the head, under the same top.
-  auto rest = client_->GetContext(place->top, work.stop);
-  if (rest) {
-    TakeAll(rest->descendants, *place, work);
-  } else if (rest.error().code != ErrorCode::kPlatformRejected &&
-             rest.error().code != ErrorCode::kProtocol) {
+  auto rest = ContextOf(place->top, work);
+  if (rest && *rest) {
+    TakeAll((*rest)->descendants, *place, work);
+  } else if (!rest && rest.error().code != ErrorCode::kPlatformRejected) {
     return Fail(std::move(rest).error());
   }
   return {};
@@ -650,11 +670,13 @@ Status MastodonConnector::WalkMentions(Work& work) {
   }
   if (order.empty()) {
     const std::string& on = listed.links.next_max_id;
-    if (!listed.items.empty()) {
+    // snac shows its newest ones, and there is nothing else to be had.
+    if (!listed.items.empty() && instance_->flavour != Flavour::kSnac) {
       return Fail(ErrorCode::kProtocol, "The server's list leads in a circle.");
     }
     if (listed.has_links && !on.empty()) {
       MAYFLY_RETURN_IF_ERROR(LeadsNowhere(work));
+      if (work.empty_pages <= kEmptyPagesMax / 2) return {};  // it may have been a slip
       if (feed.back.empty() || IsNewer(feed.back, on)) feed.back = on;
       return {};
     }
@@ -718,23 +740,26 @@ Status MastodonConnector::WalkConversations(Work& work) {
   if (past || (listed.items.empty() && listed.links.next_max_id.empty())) return done();
   if (listed.items.empty()) {
     MAYFLY_RETURN_IF_ERROR(LeadsNowhere(work));
+    if (work.empty_pages <= kEmptyPagesMax / 2) return {};  // it may have been a slip
   } else {
     work.empty_pages = 0;
     work.proven = true;
   }
-  // The list is paged by the ids of last statuses (by another number on Pleroma): the server says.
+  // The list is paged by the ids of last statuses, and by another number on Pleroma: the server
+  // says where to go on. One that leads nowhere new is helped along where that can be.
+  const auto leads_on = [&](const std::string& id) {
+    return !id.empty() && id != feed.back && !seen_backs_.contains(id);
+  };
   std::string on = listed.links.next_max_id;
-  if (on.empty() || on == feed.back || seen_backs_.contains(on)) {
+  if (!leads_on(on) && instance_->flavour != Flavour::kPleroma) {
     on.clear();
     for (const auto& [id, entry] : entries) {
       if (on.empty() || IsNewer(on, id)) on = id;
     }
-    if (instance_->flavour == Flavour::kPleroma) on.clear();
+    if (on.empty()) return listed.items.empty() ? Status() : done();
   }
-  if (on.empty()) return listed.items.empty() ? Status() : done();
-  if (on == feed.back || seen_backs_.contains(on)) {
-    return Fail(ErrorCode::kProtocol, "The server's list leads in a circle.");
-  }
+  if (on.empty() && !listed.has_links) return done();
+  if (!leads_on(on)) return Fail(ErrorCode::kProtocol, "The server's list leads in a circle.");
   if (seen_backs_.size() < kCachedMax) seen_backs_.insert(on);
   feed.back = on;
   feed.after.clear();
@@ -935,7 +960,9 @@ Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_tok
     return watched.sent_s != 0 && watched.sent_s < Seconds(request.horizon);
   });
   bool done = false;
-  for (int steps = 0; !done && !Spent(work); ++steps) {
+  // A lost position is told before anything is read again.
+  const int steps_max = work.page.position_lost ? 2 : 1'000'000;
+  for (int steps = 0; steps < steps_max && !done && !Spent(work); ++steps) {
     const Status step = Step(work, done);
     if (step) continue;
     // What was finished is worth keeping; the next call will meet the trouble itself.
@@ -1028,52 +1055,56 @@ Result<std::vector<SentReply>> MastodonConnector::FindSent(const FindSentRequest
       if (IsOurs(status.account)) ours.insert_or_assign(status.id, std::move(status));
     }
   };
-  // The thread, if its top is there still; and what we wrote lately, wherever it hangs now.
+  const auto matching = [&] {
+    std::vector<std::pair<std::optional<TimePoint>, std::string>> found;
+    for (const auto& [id, status] : ours) {
+      if (status.created_at && *status.created_at < request.not_before) continue;
+      const std::map<std::string, Contact> others = Others(status);
+      if (ConversationId(root, others) != conversation) continue;
+      std::vector<std::string> handles;
+      for (const auto& [person, contact] : others) handles.push_back(contact.handle.Reveal());
+      bool cut = false;
+      const MessageBody text = Text(status, others, cut);
+      if (Comparable(text.Reveal()) ==
+          Comparable(WithoutLeadingMentions(request.text.Reveal(), handles))) {
+        found.emplace_back(status.created_at, id);
+      }
+    }
+    std::sort(found.begin(), found.end());
+    std::vector<SentReply> replies;
+    for (auto& [at, id] : found) replies.push_back({.id = PlatformId(id), .sent_at = at});
+    return replies;
+  };
+  // What we wrote lately, wherever it hangs now. Not every server shows private ones there.
+  bool listed_all = false;
+  std::string max_id;
+  for (int pages = 0; pages < kFindPagesMax && !listed_all; ++pages) {
+    auto listed = client_->ListOwnStatuses(own_->id, max_id, stop);
+    if (!listed) {
+      if (listed.error().code == ErrorCode::kPlatformRejected && max_id.empty()) break;
+      return Fail(std::move(listed).error());
+    }
+    std::string oldest;
+    for (const MastodonStatus& status : *listed) {
+      if (oldest.empty() || IsNewer(oldest, status.id)) oldest = status.id;
+      listed_all = listed_all || (status.created_at && *status.created_at < request.not_before);
+    }
+    listed_all = listed_all || listed->empty() || oldest == max_id;
+    add(*std::move(listed));
+    max_id = oldest;
+  }
+  if (std::vector<SentReply> replies = matching(); !replies.empty()) return replies;
+  // "Not found" is a verdict: the thread is asked, too.
   auto context = client_->GetContext(root, stop);
   if (context) {
     add(std::move(context->descendants));
-  } else if (context.error().code != ErrorCode::kPlatformRejected &&
-             context.error().code != ErrorCode::kProtocol) {
+  } else if (context.error().platform_code != kGone) {
     return Fail(std::move(context).error());
+  } else if (!listed_all) {
+    return Fail(ErrorCode::kPlatformRejected,
+                "The server shows neither our statuses nor the thread.");
   }
-  const bool thread_shown = context.has_value();
-  std::string max_id;
-  for (int pages = 0; pages < kFindPagesMax; ++pages) {
-    auto listed = client_->ListOwnStatuses(own_->id, max_id, stop);
-    if (!listed) {
-      if (thread_shown && listed.error().code == ErrorCode::kPlatformRejected) break;
-      return Fail(std::move(listed).error());
-    }
-    if (listed->empty()) break;
-    std::string oldest;
-    bool past = false;
-    for (const MastodonStatus& status : *listed) {
-      if (oldest.empty() || IsNewer(oldest, status.id)) oldest = status.id;
-      past = past || (status.created_at && *status.created_at < request.not_before);
-    }
-    add(*std::move(listed));
-    if (past || oldest == max_id) break;
-    max_id = oldest;
-  }
-  std::vector<std::pair<std::optional<TimePoint>, std::string>> found;
-  for (const auto& [id, status] : ours) {
-    if (status.created_at && *status.created_at < request.not_before) continue;
-    const std::map<std::string, Contact> others = Others(status);
-    if (ConversationId(root, others) != conversation) continue;
-    std::vector<std::string> handles;
-    for (const auto& [person, contact] : others) handles.push_back(contact.handle.Reveal());
-    bool cut = false;
-    const MessageBody text = Text(status, others, cut);
-    if (Comparable(text.Reveal()) !=
-        Comparable(WithoutLeadingMentions(request.text.Reveal(), handles))) {
-      continue;
-    }
-    found.emplace_back(status.created_at, id);
-  }
-  std::sort(found.begin(), found.end());
-  std::vector<SentReply> replies;
-  for (auto& [at, id] : found) replies.push_back({.id = PlatformId(id), .sent_at = at});
-  return replies;
+  return matching();
 }
 
 Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {
@@ -1103,11 +1134,9 @@ Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {
   MAYFLY_RETURN_IF_ERROR(note(kWriteStatuses, error_of(client_->ProbeWriting(stop))));
   if (!mentions) return report;
   MAYFLY_ASSIGN_OR_RETURN(const auto policy, client_->GetPolicy(stop));
-  if (policy && policy->drops) {
-    report.permissions_missing.emplace_back(kPolicyDrops);
-  } else if (policy && policy->filters_private_mentions) {
-    report.permissions_missing.emplace_back(kPolicyFilters);
-  }
+  // What is only filtered is asked for and collected; Fetch tells of it. What is dropped is
+  // nowhere.
+  if (policy && policy->drops) report.permissions_missing.emplace_back(kPolicyDrops);
   return report;
 }
 

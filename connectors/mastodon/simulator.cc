@@ -61,7 +61,7 @@ struct MastodonSimulator::Impl {
   std::string State() MAYFLY_REQUIRES(mutex);
   Result<Posted> Post(const std::string& acct, const std::string& text, const PostOptions& options)
       MAYFLY_REQUIRES(mutex);
-  Status Inject(PlatformFault fault, int count) MAYFLY_REQUIRES(mutex);
+  Status Inject(PlatformFault fault, int count, int after = 0) MAYFLY_REQUIRES(mutex);
   std::vector<Seen> SeenBy(const std::string& viewer) MAYFLY_REQUIRES(mutex);
 
   mutable Mutex mutex;
@@ -260,7 +260,7 @@ std::vector<MastodonSimulator::Seen> MastodonSimulator::StatusesSeenBy(
   return impl_->SeenBy(viewer);
 }
 
-Status MastodonSimulator::Impl::Inject(PlatformFault fault, int count) {
+Status MastodonSimulator::Impl::Inject(PlatformFault fault, int count, int after) {
   // Tokens have no end of their own, and positions are ids that are only compared.
   if (fault == PlatformFault::kTokenExpired || fault == PlatformFault::kPositionForgotten) {
     return Rejected();
@@ -269,13 +269,13 @@ Status MastodonSimulator::Impl::Inject(PlatformFault fault, int count) {
   const bool pages =
       fault == PlatformFault::kCursorRepeats || fault == PlatformFault::kEmptyPageGoesOn;
   if (pages && world.options().flavour == MastodonFlavour::kSnac) return Rejected();
-  api.Inject(fault, count);
+  api.Inject(fault, count, after);
   return {};
 }
 
-Status MastodonSimulator::Inject(PlatformFault fault, int count) {
+Status MastodonSimulator::Inject(PlatformFault fault, int count, int after) {
   MutexLock lock(impl_->mutex);
-  return impl_->Inject(fault, count);
+  return impl_->Inject(fault, count, after);
 }
 
 void MastodonSimulator::AnswerNext(const std::string& method, const std::string& path,

@@ -46,10 +46,10 @@ struct MastodonSimulatorOptions {
   // Mastodon before 4.3: no GET /api/v1/statuses?id[]=, no notification policy, nothing is
   // filtered.
   bool before_4_3 = false;
-  std::string domain = "social.example";  // of local accounts; not where the server listens
-  std::size_t max_characters = 0;         // of a status; 0: what the flavour ships with
-  std::uint32_t requests_per_5_min = 300;
-  bool rate_limit_headers = true;  // X-RateLimit-*
+  std::string domain = "social.example";   // of local accounts; not where the server listens
+  std::size_t max_characters = 0;          // of a status; 0: what the flavour ships with
+  std::uint32_t requests_per_5_min = 300;  // and on Mastodon as many pages per 15 minutes
+  bool rate_limit_headers = true;          // X-RateLimit-*
 };
 
 // All methods are thread-safe. `acct` names an account: "ann" is local, "ann@far.example" remote.
@@ -128,7 +128,7 @@ class MastodonSimulator {
   std::vector<Seen> StatusesSeenBy(const std::string& viewer) const;
 
   // As PlatformSimulator::Inject. Tokens do not expire and positions are not forgotten here.
-  Status Inject(PlatformFault fault, int count = 1);
+  Status Inject(PlatformFault fault, int count = 1, int after = 0);
   // The next request with this method and path gets this answer and has no effect. An empty path
   // means any request. Calls queue.
   void AnswerNext(const std::string& method, const std::string& path, SimulatorResponse response);
@@ -143,10 +143,11 @@ class MastodonSimulator {
 
 namespace mastodon {
 
-// The office is the local account "office". Its policy for private mentions is "accept", as the
-// README of this folder asks for. Person n is "citizen<n>", local when n is odd, else on another
-// server, and goes on in the thread with the office where there is one. Written::message is the
-// status id, Written::conversation the id of the office's conversation entity.
+// The office is the local account "office", whose policy is the server's default: what strangers
+// write to it is filtered. Person n is "citizen<n>", local when n is odd, else on another server,
+// and goes on in the thread with the office where there is one. Written::message is the status id;
+// Written::conversation is what the connector makes of thread and people: the id of the thread's
+// first status, "~", and the person's account id.
 Result<std::unique_ptr<PlatformSimulator>> StartPlatform(const Clock& clock,
                                                          const PlatformSimulatorOptions& options);
 

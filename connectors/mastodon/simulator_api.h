@@ -3,6 +3,7 @@
 #ifndef MAYFLY_CONNECTORS_MASTODON_SIMULATOR_API_H_
 #define MAYFLY_CONNECTORS_MASTODON_SIMULATOR_API_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +24,7 @@
 #include "connectors/mastodon/simulator_world.h"
 #include "connectors/platform_simulator.h"
 #include "connectors/simulator_server.h"
+#include "store/model/json.h"
 
 namespace mayfly::connectors::mastodon::sim {
 
@@ -38,7 +40,13 @@ class Api {
                         const std::string& redirect_uri, const std::string& scopes);
   void RevokeTokens(const std::string& account_id);
 
-  void Inject(PlatformFault fault, int count) { faults_[fault] = count; }
+  void Inject(PlatformFault fault, int count, int after) {
+    if (count == 0) {
+      faults_.erase(fault);
+    } else {
+      faults_[fault] = {count, CountRequests("") + static_cast<std::size_t>(after)};
+    }
+  }
   void AnswerNext(const std::string& method, const std::string& path, SimulatorResponse response);
   std::size_t CountRequests(const std::string& path) const;
   const std::map<std::string, std::size_t>& requests() const { return requests_; }
@@ -117,6 +125,7 @@ class Api {
   Answer EditStatus(Call& call, Note& note);
   Answer DeleteStatus(Call& call, Note& note);
   Answer ManyStatuses(Call& call);
+  Answer AccountStatuses(Call& call);
   Answer Context(Call& call, const Note& note);
   Answer CreateApplication(Call& call);
   void WriteApplication(json::Writer& writer, const Application& application) const;
@@ -146,10 +155,18 @@ class Api {
   template <class Write>
   std::string Body(Write write);
 
+  // Where a window stands once this request is counted.
+  struct Meter {
+    bool within = true;
+    std::uint32_t limit = 0;
+    std::uint32_t left = 0;
+    TimePoint reset;
+  };
   bool HasRateLimit() const;
-  // Counts the request; the state of the window goes into the headers.
-  bool Limit(const std::string& key, std::uint32_t limit, std::chrono::seconds length,
-             SimulatorResponse& response);
+  Meter Count(const std::string& key, std::uint32_t limit, std::chrono::seconds length);
+  std::vector<Meter> Meters(const SimulatorRequest& request);
+  void WriteMeter(const Meter& meter, SimulatorResponse& response) const;
+  SimulatorResponse LimitedAnswer(const Meter& meter) const;
   std::string ErrorBody(const Refusal& refusal) const;
   std::string NewSecret();
 
@@ -161,10 +178,50 @@ class Api {
   std::map<std::string, Code> codes_;
   std::map<std::string, Window> windows_;
   std::map<std::string, Sent> idempotency_;  // by account and key
-  std::map<PlatformFault, int> faults_;
+  std::map<PlatformFault, std::pair<int, std::size_t>> faults_;
   std::deque<std::tuple<std::string, std::string, SimulatorResponse>> answers_;
   std::map<std::string, std::size_t> requests_;
 };
+
+template <class Row>
+void Api::SpoilPage(std::vector<Row>& rows) {
+  if (rows.empty()) return;  // nothing would be seen of it
+  if (Take(PlatformFault::kServedReordered)) std::reverse(rows.begin(), rows.end());
+  if (!Take(PlatformFault::kServedTwice)) return;
+  std::vector<Row> twice;
+  for (const Row& row : rows) twice.insert(twice.end(), 2, row);
+  rows = std::move(twice);
+}
+
+// Rows in, by rising position; out, the newest first. Mastodon app/models/concerns/paginable.rb:
+// min_id takes the ones immediately above it, since_id the newest above it.
+template <class Row, class KeyOf>
+std::vector<Row> Api::Cut(std::vector<Row> rows, const Page& page, KeyOf key_of) const {
+  const ById less;
+  const std::optional<std::string>& floor = page.min_id ? page.min_id : page.since_id;
+  std::erase_if(rows, [&](const Row& row) {
+    return (page.max_id && !less(key_of(row), *page.max_id)) ||
+           (floor && !less(*floor, key_of(row)));
+  });
+  if (rows.size() > page.limit) {
+    const auto limit = static_cast<std::ptrdiff_t>(page.limit);
+    if (page.min_id) {
+      rows.erase(rows.begin() + limit, rows.end());
+    } else {
+      rows.erase(rows.begin(), rows.end() - limit);
+    }
+  }
+  std::reverse(rows.begin(), rows.end());
+  return rows;
+}
+
+template <class Write>
+std::string Api::Body(Write write) {
+  std::string body;
+  json::Writer writer(&body);
+  write(writer);
+  return body;
+}
 
 }  // namespace mayfly::connectors::mastodon::sim
 

@@ -14,8 +14,7 @@ namespace {
 constexpr const char* kOffice = "office";
 constexpr const char* kDomain = "social.example";
 constexpr const char* kScopes =
-    "read:accounts read:statuses read:notifications write:statuses write:conversations "
-    "write:notifications";
+    "read:accounts read:statuses read:notifications write:statuses";  // what the connector asks for
 constexpr std::size_t kNotificationsMax = 80;
 
 std::string AcctOf(int person) {
@@ -44,15 +43,11 @@ class Platform final : public PlatformSimulator {
 
   Result<Written> Write(int person, const std::string& text,
                         std::optional<TimePoint> sent_at) override {
-    const std::string acct = AcctOf(person);
-    simulator_->AddAccount(acct);
-    return Post(person, acct, "@" + FullHandle(kOffice), text, sent_at);
+    return Post(person, AcctOf(person), "@" + FullHandle(kOffice), text, sent_at);
   }
 
   Result<Written> WriteAsOffice(int person, const std::string& text) override {
-    const std::string acct = AcctOf(person);
-    simulator_->AddAccount(acct);
-    return Post(person, kOffice, "@" + acct, text, std::nullopt);
+    return Post(person, kOffice, "@" + AcctOf(person), text, std::nullopt);
   }
 
   Status Edit(const Written& written, const std::string& text) override {
@@ -78,8 +73,15 @@ class Platform final : public PlatformSimulator {
   }
 
   std::string HandleOf(int person) const override { return FullHandle(AcctOf(person)); }
-  Status Inject(PlatformFault fault, int count) override {
-    return simulator_->Inject(fault, count);
+  Status WriteElsewhere(int person, const std::string& text) override {
+    simulator_->AddAccount(AcctOf(person));
+    MastodonSimulator::PostOptions options{.visibility = "public"};
+    auto posted = simulator_->Post(AcctOf(person), "@" + FullHandle(kOffice) + " " + text, options);
+    if (!posted) return tl::unexpected(posted.error());
+    return {};
+  }
+  Status Inject(PlatformFault fault, int count, int after) override {
+    return simulator_->Inject(fault, count, after);
   }
   std::size_t CountRequests() const override { return simulator_->CountRequests(); }
   std::size_t MessagesPerAnswer() const override { return kNotificationsMax; }
@@ -89,15 +91,19 @@ class Platform final : public PlatformSimulator {
   Result<Written> Post(int person, const std::string& author, const std::string& mention,
                        const std::string& text, std::optional<TimePoint> at) {
     MutexLock lock(mutex_);
+    const std::string person_id = simulator_->AddAccount(AcctOf(person));
     MastodonSimulator::PostOptions options{.at = at};
     for (const auto& seen : simulator_->StatusesSeenBy(AcctOf(person))) {
-      if (!seen.deleted && seen.visibility == "direct") options.in_reply_to_id = seen.id;
+      // Nothing answers what is newer than itself; ids rise with time.
+      const bool older = !at || sim::ById()(seen.id, sim::FirstIdAfter(*at));
+      if (older && !seen.deleted && seen.visibility == "direct") options.in_reply_to_id = seen.id;
     }
     MAYFLY_ASSIGN_OR_RETURN(const auto posted,
                             simulator_->Post(author, mention + " " + text, options));
+    const auto root = roots_.find(options.in_reply_to_id);
+    roots_[posted.id] = root != roots_.end() ? root->second : posted.id;
     mentions_[posted.id] = mention;
-    return Written{.conversation = simulator_->ConversationOf(kOffice, posted.id).value_or(""),
-                   .message = posted.id};
+    return Written{.conversation = roots_[posted.id] + "~" + person_id, .message = posted.id};
   }
 
   const std::unique_ptr<MastodonSimulator> simulator_;
@@ -105,6 +111,8 @@ class Platform final : public PlatformSimulator {
   Mutex mutex_;
   // What stands in front of each status, by its id.
   std::map<std::string, std::string> mentions_ MAYFLY_GUARDED_BY(mutex_);
+  // The first status of its thread.
+  std::map<std::string, std::string> roots_ MAYFLY_GUARDED_BY(mutex_);
 };
 
 }  // namespace
@@ -118,7 +126,6 @@ Result<std::unique_ptr<PlatformSimulator>> StartPlatform(const Clock& clock,
                                        .domain = kDomain}));
   simulator->AddAccount(
       MastodonSimulator::AccountOptions{.acct = kOffice, .display_name = "The office"});
-  MAYFLY_RETURN_IF_ERROR(simulator->SetPrivateMentions(kOffice, "accept"));
   MAYFLY_ASSIGN_OR_RETURN(std::string token, simulator->IssueToken(kOffice, kScopes));
   return std::unique_ptr<PlatformSimulator>(
       std::make_unique<Platform>(std::move(simulator), std::move(token)));

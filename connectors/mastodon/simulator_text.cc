@@ -304,6 +304,10 @@ std::string IdMaker::Next(TimePoint at) {
   return id;
 }
 
+std::string FirstIdAfter(TimePoint at) {
+  return std::to_string(static_cast<std::uint64_t>(at.time_since_epoch().count() + 1) << 16);
+}
+
 std::vector<Entity> FindEntities(std::string_view text) {
   std::vector<Entity> entities;
   for (std::size_t i = 0; i < text.size();) {
@@ -395,6 +399,11 @@ std::string WithoutLeadingMentions(std::string_view text) {
     at = entity.end;
   }
   return Trim(text.substr(at));
+}
+
+bool Truthy(const std::optional<std::string>& value) {
+  return value && *value != "false" && *value != "0" && *value != "f" && *value != "off" &&
+         !value->empty();
 }
 
 std::string Trim(std::string_view text) {

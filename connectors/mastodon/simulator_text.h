@@ -35,6 +35,9 @@ class IdMaker {
   std::uint64_t count_ = 0;
 };
 
+// Mastodon's: above every id that was made at or before `at`.
+std::string FirstIdAfter(TimePoint at);
+
 struct Entity {
   enum class Kind { kMention, kUrl, kTag };
   Kind kind = Kind::kUrl;
@@ -66,6 +69,8 @@ std::string RenderHtml(MastodonFlavour flavour, bool remote, std::string_view te
 // The text without the mentions in front of it, as a reader sees it.
 std::string WithoutLeadingMentions(std::string_view text);
 
+// As Rails reads a parameter.
+bool Truthy(const std::optional<std::string>& value);
 std::string Trim(std::string_view text);
 std::string Lower(std::string_view text);
 std::string UrlEncode(std::string_view text);
