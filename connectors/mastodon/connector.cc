@@ -41,7 +41,7 @@ constexpr std::size_t kCharactersPerAddress = 23;  // as Mastodon counts each ad
 // Words of Check and of Page::warning, beside the scopes.
 constexpr const char* kPolicyFilters = "notification-policy-filters";
 constexpr const char* kPolicyDrops = "notification-policy-drops";
-constexpr const char* kSentElsewhere = "reply-was-not-private";
+constexpr const char* kSentOtherwise = "reply-not-as-asked";
 
 // Ids grow: longer ones are newer, equally long ones compare byte by byte. True of the numbers of
 // Mastodon, Pleroma and snac, of GoToSocial's ULIDs and of Pleroma's flakes.
@@ -905,7 +905,7 @@ Status MastodonConnector::Finish(Work& work) {
   MAYFLY_RETURN_IF_ERROR(Recheck(work));
   // An empty list proves nothing: a server may give one to a token that it no longer knows.
   if (!work.proven) MAYFLY_RETURN_IF_ERROR(VerifyOwn(work.stop));
-  if (polls_++ % kPolicyEvery == 0) {
+  if (instance_->flavour == Flavour::kMastodon && polls_++ % kPolicyEvery == 0) {
     const auto policy = client_->GetPolicy(work.stop);
     if (policy) {
       warning_.clear();
@@ -1037,10 +1037,10 @@ Result<SentReply> MastodonConnector::Send(const OutgoingReply& reply, std::stop_
       const MastodonStatus sent,
       client_->PostDirect(MessageBody(std::move(whole)), parent, reply.idempotency_key, stop));
 
-  // It is there now, whatever it became. A reply that more people read than were shown is told.
-  bool as_asked = IsMessage(sent);
-  for (const auto& [id, contact] : Others(sent)) as_asked = as_asked && asked_for.contains(id);
-  if (!as_asked) send_warning_ = kSentElsewhere;
+  // It is there now, whatever it became. A reply that others read than were shown is told.
+  std::set<std::string> reached;
+  for (const auto& [id, contact] : Others(sent)) reached.insert(id);
+  if (!IsMessage(sent) || reached != asked_for) send_warning_ = kSentOtherwise;
   return SentReply{.id = PlatformId(sent.id), .sent_at = sent.created_at};
 }
 
@@ -1132,7 +1132,7 @@ Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {
   const auto mentions = client_->ListMentions({}, stop);
   MAYFLY_RETURN_IF_ERROR(note(kReadNotifications, error_of(mentions)));
   MAYFLY_RETURN_IF_ERROR(note(kWriteStatuses, error_of(client_->ProbeWriting(stop))));
-  if (!mentions) return report;
+  if (!mentions || instance_->flavour != Flavour::kMastodon) return report;
   MAYFLY_ASSIGN_OR_RETURN(const auto policy, client_->GetPolicy(stop));
   // What is only filtered is asked for and collected; Fetch tells of it. What is dropped is
   // nowhere.

@@ -546,6 +546,7 @@ TEST_P(MastodonFamily, ALostAnswerIsFoundAndNothingElseIs) {
   found = connector->FindSent(request, stop_.get_token());
   ASSERT_OK(found);
   ASSERT_EQ(found->size(), 1u);
+  Answer("ann@far.example", (*found)[0].id.Reveal(), "@office@social.example thanks");
   Drain(*connector, collected);
   EXPECT_TRUE(collected.messages.contains((*found)[0].id.Reveal()));
   EXPECT_EQ(CountWritten("my answer"), 1u);
@@ -757,7 +758,7 @@ TEST_F(MastodonConnector, AReplyThatWasPublishedOtherwiseIsTold) {
                        R"("content":"","account":{"id":"1","acct":"office"},"mentions":[]})"));
   ASSERT_OK(connector->Send(ReplyTo(collected, first.id, "answer"), stop_.get_token()));
   Drain(*connector, collected);
-  EXPECT_EQ(collected.warning, "reply-was-not-private");
+  EXPECT_EQ(collected.warning, "reply-not-as-asked");
 }
 
 TEST_F(MastodonConnector, RateLimitsSayWhenInTheServersWords) {
