@@ -860,6 +860,39 @@ TEST_F(MastodonConnector, AThreadThatTheServerCannotShowStopsNothing) {
   EXPECT_EQ(collected.Conversations().size(), 1u);
 }
 
+TEST_F(MastodonConnector, AListThatFailsIsNotAskedForWithoutAPause) {
+  Say("ann@far.example", "@office@social.example first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  sim_->AnswerNext("GET", "/api/v1/conversations", Raw("", 502));
+  EXPECT_FAILS(connector->Fetch(After(collected.cursor), stop_.get_token()),
+               ErrorCode::kPlatformUnavailable);
+  Drain(*connector, collected);
+}
+
+TEST_F(MastodonConnector, AStatusThatTheServerCannotShowStopsNoPoll) {
+  StartSimulator({.before_4_3 = true});
+  const auto first = Say("ann@far.example", "@office@social.example first");
+  auto connector = Make();
+  for (int i = 0; i < 100; ++i) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + first.id, Raw("", 500));
+  }
+  Collected collected;
+  int failed = 0;
+  for (int i = 0; i < 10 && !collected.caught_up; ++i) {
+    const auto page = connector->Fetch(After(collected.cursor), stop_.get_token());
+    if (page) {
+      collected.Add(*page);
+    } else {
+      ++failed;
+    }
+  }
+  EXPECT_TRUE(collected.caught_up);
+  EXPECT_GT(failed, 0);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first"}));
+}
+
 TEST_F(MastodonConnector, AStrangersHtmlIsText) {
   const auto posted =
       Say("ann@far.example", "x",
