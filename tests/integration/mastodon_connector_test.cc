@@ -893,6 +893,48 @@ TEST_F(MastodonConnector, AStatusThatTheServerCannotShowStopsNoPoll) {
   EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first"}));
 }
 
+// As snac itself writes it: people who are mentioned are numbered from 0, and we are not among
+// them.
+TEST_F(MastodonConnector, PeopleOnSnacAreTheirAddresses) {
+  StartSimulator({.flavour = MastodonFlavour::kSnac});
+  const auto notification = [](const std::string& id, const std::string& author,
+                               const std::string& mentions) {
+    return R"({"id":")" + id + R"(","type":"mention","created_at":"2026-11-22T11:00:00.000Z",)" +
+           R"("status":{"id":"17638092)" + id + R"(abc","created_at":"2026-11-22T11:00:00.000Z",)" +
+           R"("visibility":"private","in_reply_to_id":null,"content":"text )" + id +
+           R"(","account":{"id":"d41d8cd98f00b204e9800998ecf8427)" + id + R"(","acct":")" + author +
+           R"(@far.example","url":"https://far.example/)" + author + R"("},"mentions":[)" +
+           mentions + "]}}";
+  };
+  const std::string cleo =
+      R"({"id":"0","acct":"cleo@other.example","url":"https://other.example/cleo"})";
+  const std::string dan =
+      R"({"id":"0","acct":"dan@other.example","url":"https://other.example/dan"})";
+  const std::string list = "[" + notification("3", "ann", "") + "," +
+                           notification("2", "ann", cleo) + "," + notification("1", "ann", dan) +
+                           "]";
+  for (int i = 0; i < 3; ++i) sim_->AnswerNext("GET", "/api/v1/notifications", Raw(list));
+  for (const char* id : {"1", "2", "3"}) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/17638092" + std::string(id) + "abc/context",
+                     Raw(R"({"ancestors":[],"descendants":[]})"));
+  }
+  auto connector = Make();
+  const auto page = connector->Fetch(After({}), stop_.get_token());
+  ASSERT_OK(page);
+  Collected collected;
+  collected.Add(*page);
+  EXPECT_EQ(collected.messages.size(), 3u);
+  EXPECT_EQ(collected.Conversations().size(), 3u);
+  std::set<std::string> people;
+  for (const auto& [id, conversation] : collected.conversations) {
+    for (const Contact& contact : conversation.participants) {
+      people.insert(contact.platform_id.Reveal());
+    }
+  }
+  EXPECT_EQ(people, (std::set<std::string>{"https://far.example/ann", "https://other.example/cleo",
+                                           "https://other.example/dan"}));
+}
+
 TEST_F(MastodonConnector, AStrangersHtmlIsText) {
   const auto posted =
       Say("ann@far.example", "x",
