@@ -546,6 +546,7 @@ TEST_P(MastodonFamily, ALostAnswerIsFoundAndNothingElseIs) {
   found = connector->FindSent(request, stop_.get_token());
   ASSERT_OK(found);
   ASSERT_EQ(found->size(), 1u);
+  Answer("ann@far.example", (*found)[0].id.Reveal(), "@office@social.example thanks");
   Drain(*connector, collected);
   EXPECT_TRUE(collected.messages.contains((*found)[0].id.Reveal()));
   EXPECT_EQ(CountWritten("my answer"), 1u);
@@ -757,7 +758,7 @@ TEST_F(MastodonConnector, AReplyThatWasPublishedOtherwiseIsTold) {
                        R"("content":"","account":{"id":"1","acct":"office"},"mentions":[]})"));
   ASSERT_OK(connector->Send(ReplyTo(collected, first.id, "answer"), stop_.get_token()));
   Drain(*connector, collected);
-  EXPECT_EQ(collected.warning, "reply-was-not-private");
+  EXPECT_EQ(collected.warning, "reply-not-as-asked");
 }
 
 TEST_F(MastodonConnector, RateLimitsSayWhenInTheServersWords) {
@@ -857,6 +858,81 @@ TEST_F(MastodonConnector, AThreadThatTheServerCannotShowStopsNothing) {
   EXPECT_TRUE(collected.caught_up);
   EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first", "second"}));
   EXPECT_EQ(collected.Conversations().size(), 1u);
+}
+
+TEST_F(MastodonConnector, AListThatFailsIsNotAskedForWithoutAPause) {
+  Say("ann@far.example", "@office@social.example first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  sim_->AnswerNext("GET", "/api/v1/conversations", Raw("", 502));
+  EXPECT_FAILS(connector->Fetch(After(collected.cursor), stop_.get_token()),
+               ErrorCode::kPlatformUnavailable);
+  Drain(*connector, collected);
+}
+
+TEST_F(MastodonConnector, AStatusThatTheServerCannotShowStopsNoPoll) {
+  StartSimulator({.before_4_3 = true});
+  const auto first = Say("ann@far.example", "@office@social.example first");
+  auto connector = Make();
+  for (int i = 0; i < 100; ++i) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + first.id, Raw("", 500));
+  }
+  Collected collected;
+  int failed = 0;
+  for (int i = 0; i < 10 && !collected.caught_up; ++i) {
+    const auto page = connector->Fetch(After(collected.cursor), stop_.get_token());
+    if (page) {
+      collected.Add(*page);
+    } else {
+      ++failed;
+    }
+  }
+  EXPECT_TRUE(collected.caught_up);
+  EXPECT_GT(failed, 0);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first"}));
+}
+
+// As snac itself writes it: people who are mentioned are numbered from 0, and we are not among
+// them.
+TEST_F(MastodonConnector, PeopleOnSnacAreTheirAddresses) {
+  StartSimulator({.flavour = MastodonFlavour::kSnac});
+  const auto notification = [](const std::string& id, const std::string& author,
+                               const std::string& mentions) {
+    return R"({"id":")" + id + R"(","type":"mention","created_at":"2026-11-22T11:00:00.000Z",)" +
+           R"("status":{"id":"17638092)" + id + R"(abc","created_at":"2026-11-22T11:00:00.000Z",)" +
+           R"("visibility":"private","in_reply_to_id":null,"content":"text )" + id +
+           R"(","account":{"id":"d41d8cd98f00b204e9800998ecf8427)" + id + R"(","acct":")" + author +
+           R"(@far.example","url":"https://far.example/)" + author + R"("},"mentions":[)" +
+           mentions + "]}}";
+  };
+  const std::string cleo =
+      R"({"id":"0","acct":"cleo@other.example","url":"https://other.example/cleo"})";
+  const std::string dan =
+      R"({"id":"0","acct":"dan@other.example","url":"https://other.example/dan"})";
+  const std::string list = "[" + notification("3", "ann", "") + "," +
+                           notification("2", "ann", cleo) + "," + notification("1", "ann", dan) +
+                           "]";
+  for (int i = 0; i < 3; ++i) sim_->AnswerNext("GET", "/api/v1/notifications", Raw(list));
+  for (const char* id : {"1", "2", "3"}) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/17638092" + std::string(id) + "abc/context",
+                     Raw(R"({"ancestors":[],"descendants":[]})"));
+  }
+  auto connector = Make();
+  const auto page = connector->Fetch(After({}), stop_.get_token());
+  ASSERT_OK(page);
+  Collected collected;
+  collected.Add(*page);
+  EXPECT_EQ(collected.messages.size(), 3u);
+  EXPECT_EQ(collected.Conversations().size(), 3u);
+  std::set<std::string> people;
+  for (const auto& [id, conversation] : collected.conversations) {
+    for (const Contact& contact : conversation.participants) {
+      people.insert(contact.platform_id.Reveal());
+    }
+  }
+  EXPECT_EQ(people, (std::set<std::string>{"https://far.example/ann", "https://other.example/cleo",
+                                           "https://other.example/dan"}));
 }
 
 TEST_F(MastodonConnector, AStrangersHtmlIsText) {

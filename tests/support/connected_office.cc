@@ -386,7 +386,7 @@ std::string ConnectedOffice::WrongIn(const Said& said, const Message& message,
     if (message.sent_at != said.sent_at) return wrong("another time of sending");
   }
   if (!said.written.conversation.empty() && conversation != said.written.conversation) {
-    return wrong("another conversation");
+    return wrong("another conversation: " + conversation + ", not " + said.written.conversation);
   }
   return "";
 }
