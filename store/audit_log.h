@@ -28,10 +28,10 @@ struct AuditEntry {
   std::string request_id;  //
   std::string action;      // closed list: inbox.look, conversation.look, conversation.change,
                            // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
-                           // account.change, account.disconnect, token.create, token.revoke,
-                           // date.purged
-  std::string object;      // an id of ours, or a date; never a platform id, handle or text
-  std::string outcome;     // ok, or an ErrorCode word
+                           // account.change, account.credential, account.disconnect, token.create,
+                       // token.revoke, date.purged
+  std::string object;   // an id of ours, or a date; never a platform id, handle or text
+  std::string outcome;  // ok, or an ErrorCode word
 };
 
 // Proof that a look was recorded. Reading text needs one, so an unrecorded look does not compile.

@@ -168,11 +168,17 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
   limit = std::max<std::size_t>(limit, 1);
   const auto matches = [&filter](AccountId account, ConversationStatus status, bool unread) {
     return (!filter.account || *filter.account == account) &&
+           (!filter.accounts || filter.accounts->contains(account)) &&
            (!filter.status || *filter.status == status) &&
            (!filter.unread || *filter.unread == unread);
   };
   std::vector<Family> families;
-  for (const ExpiryDay day : core_.VisibleDays(now)) families.push_back(Family::Day(day));
+  for (const ExpiryDay day : core_.VisibleDays(now)) {
+    // A conversation's row lies with the last of its messages.
+    if (!filter.expires_before || StartOf(day) < *filter.expires_before) {
+      families.push_back(Family::Day(day));
+    }
+  }
 
   struct Row {
     ExpiryDay day;
