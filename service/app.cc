@@ -43,6 +43,7 @@ class App {
         hooks_(hooks),
         machine_clock_(std::move(machine_clock)),
         clock_(*machine_clock_),
+        rate_limiter_(config_.rate_limits, clock_),
         control_(kControlFd) {}
 
   int Run() {
@@ -117,6 +118,7 @@ class App {
   Status Serve() {
     context_.store = store_.get();
     context_.clock = &clock_;
+    context_.rate_limiter = &rate_limiter_;
     context_.runtime = runners_ ? &*runners_ : nullptr;
     context_.about = config_.about;
     context_.sandbox = sandbox_;
@@ -219,6 +221,7 @@ class App {
   const CoreHooks& hooks_;
   const std::unique_ptr<Clock> machine_clock_;
   store::MonotoneClock clock_;
+  api::RateLimiter rate_limiter_;
   ControlClient control_;
   SandboxReport sandbox_;
   std::mutex health_mutex_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "connectors/connector.h"
+#include "service/api/rate_limiter.h"
 #include "service/sandbox/sandbox.h"
 #include "store/model/clock.h"
 #include "store/store.h"
@@ -26,6 +27,14 @@ class AccountRuntime {
   virtual Status PollNow(AccountId id) = 0;
   // Asks the platform; may take long.
   virtual Result<connectors::CheckReport> Check(AccountId id) = 0;
+  // Tries a new credential at the platform and, when it works there and belongs to the same account
+  // of the platform, keeps it in place of the old one. With any error the old one is still in place
+  // and in use: kInvalidArgument when it belongs to another account, kCredentialDead when the
+  // platform refuses it or the account is retired, kMissingPrivilege, kPreconditionFailed, or why
+  // the platform could not be asked. Collecting pauses meanwhile; may take long.
+  virtual Result<Account> ReplaceCredential(AccountId id, const Credential& credential,
+                                            std::optional<std::uint64_t> if_revision,
+                                            const Actor& actor) = 0;
   // Wakes the sender.
   virtual void ReplyQueued(const ReplyId& id) = 0;
 };
@@ -48,6 +57,7 @@ struct ApiContext {
   store::Store* store = nullptr;  // null while sealed
   const Clock* clock = nullptr;
   AccountRuntime* runtime = nullptr;
+  RateLimiter* rate_limiter = nullptr;  // null: tokens are not limited
   AboutText about;
   SandboxReport sandbox;
   std::string p2_grade = "C";

@@ -107,7 +107,7 @@ Result<IfMatch> ParseIfMatch(const Request& request) {
   if (!opaque) {
     return Fail(ErrorCode::kInvalidArgument, "If-Match takes one entity tag or *.", "If-Match");
   }
-  match.revision = weak ? std::nullopt : ParseNumber(*opaque);
+  match.revision = weak ? std::nullopt : ParseNumber(opaque->substr(0, opaque->find('-')));
   if (!match.revision) return Fail(ErrorCode::kPreconditionFailed, "This tag matches nothing.");
   return match;
 }

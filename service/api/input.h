@@ -33,9 +33,9 @@ Result<Id> PathId(const Request& request, const std::string& capture) {
   return *id;
 }
 
-// If-Match for a strong ETag that is a revision. `*` is an absent revision. Our own ETags are
-// "<n>"; another well-formed one can match nothing: kPreconditionFailed. Malformed:
-// kInvalidArgument.
+// If-Match for a strong ETag that begins with a revision. `*` is an absent revision. Our own ETags
+// are "<n>-<print>", and "<n>" is taken too; another well-formed one can match nothing:
+// kPreconditionFailed. Malformed: kInvalidArgument.
 struct IfMatch {
   bool given = false;
   std::optional<std::uint64_t> revision;
