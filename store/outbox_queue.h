@@ -8,6 +8,7 @@
 
 #include "store/audit_log.h"
 #include "store/model/actor.h"
+#include "store/model/conversation.h"
 #include "store/model/reply.h"
 #include "store/model/result.h"
 
@@ -24,6 +25,8 @@ class OutboxQueue {
     MessageId after_message;
     MessageBody text;
     std::string idempotency_key;
+    // Why this text may not be queued. What the key was used for before is answered all the same.
+    std::optional<Error> refusal;
   };
   struct Queued {
     Reply reply;
@@ -32,8 +35,9 @@ class OutboxQueue {
   // Audited as `reply.queue`. kNotFound; kExpired (after_message's date has come);
   // kIdempotencyConflict (same key, other body); kConversationMoved (after_message is not the
   // newest, or another author's reply is pending; does not use up the key); kPlatformRejected (the
-  // conversation is locked); kCredentialDead and kMissingPrivilege (nothing can be sent). An
-  // idempotency key lives 24 hours and never longer than the reply.
+  // conversation is locked); `refusal`, which does not use up the key; kCredentialDead and
+  // kMissingPrivilege (nothing can be sent). An idempotency key lives 24 hours and never longer
+  // than the reply.
   Result<Queued> Enqueue(const NewReply& reply, const Actor& actor, TimePoint now);
   // Ids of visible messages newer than `after`, newest first, at most 20. For `conversation-moved`.
   Result<std::vector<MessageId>> NewerThan(ConversationId conversation, const MessageId& after,
@@ -52,6 +56,8 @@ class OutboxQueue {
   struct SendJob {
     Reply reply;
     PlatformId conversation;  // the platform's id
+    PlatformId in_reply_to;   // of after_message; empty when that was withdrawn, or is damaged
+    std::vector<Contact> recipients;  // the participants of the conversation as they are now
   };
   // Commits `sending`, synced, before the call may leave. kPreconditionFailed when it is not queued
   // any more; kExpired when its message has expired.

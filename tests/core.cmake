@@ -2,6 +2,8 @@
 mayfly_test(core_tests
   SOURCES unit/config_test.cc unit/coverage_test.cc
   LIBRARIES mayfly_core LABELS unit)
+mayfly_test(sender_tests SOURCES integration/sender_test.cc
+            LIBRARIES mayfly_core mayfly_worker_side mayfly::engines LABELS integration)
 
 # The real programs, end to end. The simulated platform and the clock live in the test's own process.
 add_library(mayfly_e2e_support STATIC support/service_process.cc support/citizen.cc

@@ -5,9 +5,11 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "connectors/connector.h"
+#include "connectors/registry.h"
 #include "service/api/rate_limiter.h"
 #include "service/sandbox/sandbox.h"
 #include "store/model/clock.h"
@@ -58,6 +60,9 @@ struct ApiContext {
   const Clock* clock = nullptr;
   AccountRuntime* runtime = nullptr;
   RateLimiter* rate_limiter = nullptr;  // null: tokens are not limited
+  // What a platform can do, by its name; null when there is none. Tests give others.
+  std::function<const connectors::ConnectorInfo*(std::string_view)> find_connector =
+      connectors::FindConnector;
   AboutText about;
   SandboxReport sandbox;
   std::string p2_grade = "C";

@@ -660,6 +660,7 @@ TEST_F(RestTest, MessagesComeNewestFirstEachWithItsOwnDeath) {
   EXPECT_EQ(Text(items[2], "sent_at"), "2026-02-01T08:00:00.000Z");
   EXPECT_EQ(Text(items[2], "received_at"), "2026-03-05T10:00:00.000Z");
   EXPECT_EQ(Text(items[2], "expires_at"), "2026-05-01T00:00:00.000Z");
+  EXPECT_TRUE(items[2].Find("edited_at")->is_null());
   EXPECT_EQ(Text(items[2], "direction"), "incoming");
   EXPECT_EQ(Text(*items[2].Find("sender"), "name"), "Name of ada");
   EXPECT_EQ(Text(*items[2].Find("sender"), "platform_id"), "did:plc:ada");
@@ -680,6 +681,29 @@ TEST_F(RestTest, MessagesComeNewestFirstEachWithItsOwnDeath) {
     ASSERT_LT(paged.size(), 10u);
   } while (!cursor.empty());
   EXPECT_EQ(paged, Ids(list));
+}
+
+TEST_F(RestTest, AnEditShowsItsTimeAndChangesTheTagOfItsConversation) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "frist");
+  const std::string target = "/v1/conversations/" + FirstConversation();
+  const std::string message = "/v1/messages/" + NewestMessage(FirstConversation());
+  const std::string tag = HeaderOf(Ask(Role::kComms, "GET", target), "ETag");
+  clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  store::CollectedPage page;
+  page.account = *AccountId::Parse(account);
+  page.edits = {{.conversation = PlatformId("convo-ada"),
+                 .id = PlatformId("m1"),
+                 .edited_at = clock_.Now(),
+                 .text = MessageBody("first")}};
+  ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()).has_value());
+  const json::Value edited = Body(Ask(Role::kComms, "GET", message));
+  EXPECT_EQ(Text(edited, "text"), "first");
+  EXPECT_EQ(Text(edited, "edited_at"), "2026-03-05T10:01:00.000Z");
+  EXPECT_EQ(Text(edited, "expires_at"), "2026-06-05T00:00:00.000Z");
+  const Response after = Ask(Role::kComms, "GET", target);
+  EXPECT_NE(HeaderOf(after, "ETag"), tag);
+  EXPECT_EQ(Text(Body(after), "last_activity_at"), "2026-03-05T10:00:00.000Z");
 }
 
 TEST_F(RestTest, EveryReadPathForgetsAtTheMillisecond) {
@@ -845,6 +869,104 @@ TEST_F(RestTest, AReplyToAConversationThatMovedIsNotSentAndKeepsItsKey) {
   EXPECT_EQ(PostReply(conversation, "answer", newest, "key-1").status, 202);
   EXPECT_EQ(PostReply(conversation, "late", "msg_20260301_" + std::string(32, '0'), "key-2").status,
             410);
+}
+
+// A platform on which a mention delivers, as an account of it sees the API.
+class MentionsTest : public RestTest {
+ protected:
+  void SetUp() override {
+    RestTest::SetUp();
+    info_ = *connectors::FindConnector("bluesky");
+    info_.capabilities.mentions_deliver = true;
+    context_.find_connector = [this](std::string_view) { return &info_; };
+    const std::string account = Connect();
+    const store::Accounts::StateChange state = {
+        .state = AccountState::kOk, .own_platform_id = "1", .own_handle = "office@home.example"};
+    ASSERT_TRUE(
+        store_->accounts().SetState(*AccountId::Parse(account), state, clock_.Now()).has_value());
+    store::CollectedPage page;
+    page.account = *AccountId::Parse(account);
+    page.conversations = {{.id = PlatformId("convo"),
+                           .participants = {{.platform_id = PlatformId("2"),
+                                             .handle = ContactHandle("ada@away.example")},
+                                            {.platform_id = PlatformId("3"),
+                                             .handle = ContactHandle("bob@home.example")},
+                                            {.platform_id = PlatformId("4")}},
+                           .group = true}};
+    page.messages = {{.conversation = PlatformId("convo"),
+                      .id = PlatformId("m1"),
+                      .sender = PlatformId("2"),
+                      .sent_at = clock_.Now(),
+                      .text = MessageBody("question")}};
+    ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()).has_value());
+    conversation_ = FirstConversation();
+    message_ = NewestMessage(conversation_);
+  }
+
+  connectors::ConnectorInfo info_;
+  std::string conversation_;
+  std::string message_;
+};
+
+TEST_F(MentionsTest, ATextThatAddsARecipientIsRefusedWithTheirPlaces) {
+  const std::string text = "Grüße @ada@away.example @Eve@away.example, and @office, @eve";
+  const Response refused = PostReply(conversation_, text, message_, "key-1");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(WordOf(refused), "adds-recipient");
+  EXPECT_EQ(PointerOf(refused), "/text");
+  const auto mentions = *Body(refused).Find("mentions")->AsArray();
+  ASSERT_EQ(mentions.size(), 2u);
+  const auto range = [&](const json::Value& mention) {
+    return text.substr(static_cast<std::size_t>(*mention.Find("offset")->AsInt()),
+                       static_cast<std::size_t>(*mention.Find("length")->AsInt()));
+  };
+  EXPECT_EQ(range(mentions[0]), "@Eve@away.example");
+  EXPECT_EQ(range(mentions[1]), "@eve");
+  EXPECT_THAT(refused.body, ::testing::Not(::testing::ContainsRegex("[Ee]ve|ada|away")));
+
+  // Nothing was queued, and the key still serves for a text that reaches nobody else.
+  EXPECT_THAT(runtime_.queued, IsEmpty());
+  EXPECT_THAT(Ids(Ask(Role::kComms, "GET", "/v1/conversations/" + conversation_ + "/replies")),
+              IsEmpty());
+  EXPECT_EQ(PostReply(conversation_, "Write to office@away.example", message_, "key-1").status,
+            202);
+}
+
+TEST_F(MentionsTest, WhoIsInTheConversationMayBeMentioned) {
+  int number = 0;
+  for (const std::string text :
+       {"@ada@away.example", "@ADA@Away.Example", "@bob", "@bob@home.example", "@office",
+        "@office@home.example", "a@b.example", "@ home", "nobody"}) {
+    const Response accepted =
+        PostReply(conversation_, text, message_, "key-" + std::to_string(number++));
+    EXPECT_EQ(accepted.status, 202) << text << " " << accepted.body;
+  }
+  for (const std::string text : {"@ada", "@bob@away.example", "@office@away.example", "@4"}) {
+    const Response refused =
+        PostReply(conversation_, text, message_, "key-" + std::to_string(number++));
+    EXPECT_EQ(WordOf(refused), "adds-recipient") << text;
+  }
+}
+
+TEST_F(MentionsTest, ARepeatedKeyGetsItsAnswerWhateverBecameOfTheConversation) {
+  const Response accepted = PostReply(conversation_, "@bob", message_, "key-1");
+  ASSERT_EQ(accepted.status, 202);
+  store::CollectedPage page;
+  page.account = *AccountId::Parse(Text(Body(accepted), "account"));
+  page.conversations = {{.id = PlatformId("convo"),
+                         .participants = {{.platform_id = PlatformId("2"),
+                                           .handle = ContactHandle("ada@away.example")}},
+                         .group = true}};
+  ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()).has_value());
+  const Response again = PostReply(conversation_, "@bob", message_, "key-1");
+  EXPECT_EQ(again.status, 202);
+  EXPECT_EQ(Text(Body(again), "id"), Text(Body(accepted), "id"));
+  EXPECT_EQ(WordOf(PostReply(conversation_, "@bob", message_, "key-2")), "adds-recipient");
+}
+
+TEST_F(MentionsTest, WhereMentionsDoNotDeliverTheyAreWords) {
+  info_.capabilities.mentions_deliver = false;
+  EXPECT_EQ(PostReply(conversation_, "@eve@away.example", message_, "key-1").status, 202);
 }
 
 TEST_F(RestTest, NothingIsQueuedForAnAccountThatCannotSend) {

@@ -107,7 +107,7 @@ Result<Response> Create(const Call& call) {
       const json::Value body,
       ParseObject(call.request, {"platform", "label", "options", "credential", "retention"}));
   MAYFLY_ASSIGN_OR_RETURN(const std::string platform, body.String("platform"));
-  const connectors::ConnectorInfo* info = connectors::FindConnector(platform);
+  const connectors::ConnectorInfo* info = call.context.find_connector(platform);
   if (info == nullptr) {
     return Fail(ErrorCode::kInvalidArgument, "No connector has this name.", "/platform");
   }
@@ -185,7 +185,7 @@ Result<Response> PutCredential(const Call& call) {
   if (match.revision && *match.revision != account.revision) {
     return Fail(ErrorCode::kPreconditionFailed, "The account was changed meanwhile.");
   }
-  const connectors::ConnectorInfo* info = connectors::FindConnector(account.platform);
+  const connectors::ConnectorInfo* info = call.context.find_connector(account.platform);
   if (info == nullptr) return Fail(ErrorCode::kInternal, "account without a connector");
   auto body = json::Parse(call.request.body, {.bytes_max = kBodyBytesMax, .items_max = 100});
   if (!body) return Fail(ErrorCode::kInvalidArgument, "The body is not one valid JSON document.");
