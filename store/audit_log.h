@@ -29,9 +29,9 @@ struct AuditEntry {
   std::string action;      // closed list: inbox.look, conversation.look, conversation.change,
                            // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
                            // account.change, account.credential, account.disconnect, token.create,
-                       // token.revoke, date.purged
-  std::string object;   // an id of ours, or a date; never a platform id, handle or text
-  std::string outcome;  // ok, or an ErrorCode word
+                           // token.revoke, date.purged
+  std::string object;      // an id of ours, or a date; never a platform id, handle or text
+  std::string outcome;     // ok, or an ErrorCode word
 };
 
 // Proof that a look was recorded. Reading text needs one, so an unrecorded look does not compile.

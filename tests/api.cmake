@@ -1,6 +1,6 @@
 # Tests of api. The first two link no store: they see the listener and the pure parts alone.
 mayfly_test(api_unit_tests
-  SOURCES unit/dispatch_test.cc unit/http_head_test.cc unit/problem_test.cc unit/rate_limiter_test.cc
+  SOURCES unit/change_feed_test.cc unit/dispatch_test.cc unit/http_head_test.cc unit/problem_test.cc unit/rate_limiter_test.cc
           unit/router_test.cc
   LIBRARIES mayfly::api)
 mayfly_test(http_server_tests

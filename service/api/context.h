@@ -10,6 +10,7 @@
 
 #include "connectors/connector.h"
 #include "connectors/registry.h"
+#include "service/api/change_feed.h"
 #include "service/api/rate_limiter.h"
 #include "service/sandbox/sandbox.h"
 #include "store/model/clock.h"
@@ -59,6 +60,7 @@ struct ApiContext {
   store::Store* store = nullptr;  // null while sealed
   const Clock* clock = nullptr;
   AccountRuntime* runtime = nullptr;
+  const ChangeFeed* changes = nullptr;
   RateLimiter* rate_limiter = nullptr;  // null: tokens are not limited
   // What a platform can do, by its name; null when there is none. Tests give others.
   std::function<const connectors::ConnectorInfo*(std::string_view)> find_connector =

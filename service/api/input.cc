@@ -160,8 +160,8 @@ std::string SignCursor(const ApiContext& context, std::string_view list,
 }
 
 Result<std::string> CursorPosition(const ApiContext& context, const Request& request,
-                                   std::string_view list) {
-  const std::string* text = request.Query("cursor");
+                                   std::string_view list, std::string_view parameter) {
+  const std::string* text = request.Query(parameter);
   if (text == nullptr) return std::string();
   const auto invalid = [] { return Fail(ErrorCode::kCursorInvalid, "not a cursor of this list"); };
   if (text->size() > kCursorBytesMax) return invalid();

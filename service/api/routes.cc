@@ -1,5 +1,6 @@
 #include "service/api/context.h"
 #include "service/api/handlers/account_handlers.h"
+#include "service/api/handlers/change_handlers.h"
 #include "service/api/handlers/conversation_handlers.h"
 #include "service/api/handlers/health_handlers.h"
 #include "service/api/handlers/message_handlers.h"
@@ -18,6 +19,7 @@ Router MakeRouter(ApiContext& context) {
   router.Add(ConversationRoutes(context));
   router.Add(MessageRoutes(context));
   router.Add(ReplyRoutes(context));
+  router.Add(ChangeRoutes(context));
   router.Add(OperationRoutes(context));
   return router;
 }

@@ -95,6 +95,8 @@ class RestTest : public ::testing::Test {
     context_.clock = &clock_;
     context_.runtime = &runtime_;
     context_.rate_limiter = &rate_limiter_;
+    context_.changes = &feed_;
+    store_->SetObserver(&feed_);
     runtime_.store = store_.get();
     runtime_.now = [this] { return clock_.Now(); };
     context_.about = {.organisation = "City of Example",
@@ -246,6 +248,7 @@ class RestTest : public ::testing::Test {
   ApiClock clock_;
   RateLimits limits_{.per_minute = {100'000, 100'000, 100'000, 100'000}};
   RateLimiter rate_limiter_{limits_, clock_};
+  ChangeFeed feed_{clock_};
   FakeRuntime runtime_;
   HealthView health_;
   std::unique_ptr<store::Store> store_;
@@ -1222,6 +1225,123 @@ TEST_F(RestTest, ACredentialIsReplacedAndNeverShown) {
   EXPECT_EQ(WordOf(Ask(Role::kAdministrator, "PUT", target, body, any)), "credential-dead");
   EXPECT_EQ(Ask(Role::kAdministrator, "PUT", "/v1/accounts/acc_99/credential", body, any).status,
             404);
+}
+
+// --- changes
+
+class ChangesTest : public RestTest {
+ protected:
+  // "kind id" of what changed since the last call; the first call takes the position.
+  std::vector<std::string> News() {
+    std::vector<std::string> news;
+    bool more = true;
+    while (more) {
+      const Response page = Ask(Role::kComms, "GET",
+                                "/v1/changes?limit=2" + (since_.empty() ? "" : "&since=" + since_));
+      EXPECT_EQ(page.status, 200) << page.body;
+      EXPECT_THAT(page.body, ::testing::Not(HasSubstr("planted-")));
+      const json::Value body = Body(page);
+      for (const json::Value& item : *body.Find("items")->AsArray()) {
+        std::string entry = Text(item, "kind");
+        for (const char* noun : {"message", "reply", "day", "account"}) {
+          if (item.Find(noun) != nullptr) entry += " " + Text(item, noun);
+        }
+        const bool of_conversation = Text(item, "kind") == "conversation.updated";
+        if (of_conversation) entry += " " + Text(item, "conversation");
+        news.push_back(entry);
+      }
+      since_ = Text(body, "next_cursor");
+      more = *body.Find("has_more")->AsBool();
+    }
+    return news;
+  }
+  std::string since_;
+};
+
+TEST_F(ChangesTest, EveryKindOfChangeIsToldOnceWithItsIdAndNothingElse) {
+  EXPECT_THAT(News(), IsEmpty());
+  const std::string account = Connect();
+  EXPECT_THAT(News(), ElementsAre("account.state " + account));
+  Receive(account, "ada", "m1", "planted-question");
+  const std::string conversation = FirstConversation();
+  const std::string message = NewestMessage(conversation);
+  EXPECT_THAT(News(),
+              ElementsAre("message.received " + message, "conversation.updated " + conversation));
+  EXPECT_THAT(News(), IsEmpty());  // reading changes nothing
+
+  const Response queued = PostReply(conversation, "planted-answer", message, "k");
+  const std::string reply = Text(Body(queued), "id");
+  EXPECT_THAT(News(), ElementsAre("reply.updated " + reply));
+  EXPECT_EQ(PostReply(conversation, "planted-answer", message, "k").status, 202);  // replayed
+  EXPECT_THAT(News(), IsEmpty());
+  Ask(Role::kComms, "PATCH", "/v1/conversations/" + conversation, R"({"status":"closed"})",
+      {{"If-Match", "*"}});
+  EXPECT_THAT(News(), ElementsAre("conversation.updated " + conversation));
+
+  const AccountId id = *AccountId::Parse(account);
+  const auto collect = [&](auto change) {
+    store::CollectedPage page;
+    page.account = id;
+    page.cursor = "next";
+    page.coverage.covered_until = clock_.Now();
+    change(page);
+    ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()).has_value());
+  };
+  collect([&](store::CollectedPage& page) {
+    page.edits = {{.conversation = PlatformId("convo-ada"),
+                   .id = PlatformId("m1"),
+                   .edited_at = clock_.Now(),
+                   .text = MessageBody("planted-edit")}};
+  });
+  EXPECT_THAT(News(),
+              ElementsAre("message.edited " + message, "conversation.updated " + conversation));
+  const Hole hole{.from = clock_.Now(), .reason = "platform-unavailable"};
+  collect([&](store::CollectedPage& page) { page.coverage.holes = {hole}; });
+  EXPECT_THAT(News(), ElementsAre("coverage.hole " + account));
+  collect([&](store::CollectedPage& page) { page.coverage.holes = {hole}; });
+  EXPECT_THAT(News(), IsEmpty());
+  ASSERT_TRUE(
+      store_->accounts().SetState(id, {.state = AccountState::kOk}, clock_.Now()).has_value());
+  ASSERT_TRUE(
+      store_->accounts().SetState(id, {.state = AccountState::kOk}, clock_.Now()).has_value());
+  EXPECT_THAT(News(), ElementsAre("account.state " + account));
+
+  Receive(account, "ada", "m2", "planted-second");
+  News();
+  collect([&](store::CollectedPage& page) {
+    page.withdrawals = {{.conversation = PlatformId("convo-ada"), .id = PlatformId("m1")}};
+  });
+  EXPECT_THAT(News(), ::testing::Contains("message.withdrawn " + message));
+
+  // The end of a date is told once, not message by message.
+  clock_.Set(At("2026-06-05T00:00:00Z"));
+  auto fresh = store_->tokens().Create(Role::kComms, "later", std::chrono::days(1),
+                                       Actor{.id = "system"}, clock_.Now());
+  ASSERT_TRUE(fresh.has_value());
+  tokens_[Role::kComms] = fresh->token.Reveal();
+  ASSERT_TRUE(store_->purge().RunOnce(clock_.Now()).has_value());
+  EXPECT_THAT(News(), ElementsAre("message.expired 2026-06-05"));
+}
+
+TEST_F(ChangesTest, APositionThatCannotBeContinuedIsResetAndForeignOnesAreRefused) {
+  News();
+  const std::string before = since_;
+  Connect();
+  ChangeFeed restarted(clock_);
+  context_.changes = &restarted;
+  EXPECT_THAT(News(), ElementsAre("reset"));
+  EXPECT_THAT(News(), IsEmpty());
+  EXPECT_NE(since_, before);
+  const Response page = Ask(Role::kComms, "GET", "/v1/conversations");
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/changes?since=bogus").status, 400);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations?cursor=" + since_).status, 400);
+  EXPECT_EQ(Ask(Role::kOperator, "GET", "/v1/changes").status, 403);
+  // Asking again when nothing changed costs nothing.
+  const std::string target = "/v1/changes?since=" + since_;
+  const Response first = Ask(Role::kComms, "GET", target);
+  EXPECT_EQ(
+      Ask(Role::kComms, "GET", target, "", {{"If-None-Match", HeaderOf(first, "ETag")}}).status,
+      304);
 }
 
 // --- filters and pages
