@@ -153,8 +153,9 @@ ServiceProcess::ServiceProcess(TimePoint start_at) {
   EXPECT_EQ(made.exit_code, 0) << made.err;
   std::ofstream more(config_file(), std::ios::app);
   more << "\n[polling]\ninterval = \"1s\"\n";
-  // Tests look many times a second, some of them while the clock stands still.
-  more << "\n[rate_limits]\nreading = 1000000\n";
+  // Tests ask many times a second, some of them while the clock stands still.
+  more << "\n[rate_limits]\nreading = 1000000\nreplying = 1000000\n"
+          "administration = 1000000\n";
 }
 
 ServiceProcess::~ServiceProcess() {
