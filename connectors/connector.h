@@ -79,6 +79,9 @@ struct Page {
   bool position_lost = false;  // the platform no longer knew our position: from here the connector
                                // re-reads, and the stretch since the last page is in doubt
   std::size_t skipped_past_horizon = 0;  // served but older than the horizon, left out
+  // What a person should change at the platform although collecting goes on: a word from a closed
+  // list of the connector. Empty: nothing.
+  std::string warning = {};
 };
 
 struct FetchRequest {

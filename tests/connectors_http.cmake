@@ -6,3 +6,4 @@ mayfly_test(http_client_tests
   SOURCES integration/http_client_test.cc support/tls_server.cc
   LIBRARIES mayfly::http mayfly::simulators OpenSSL::SSL OpenSSL::Crypto
   LABELS integration)
+mayfly_test(repair_json_tests SOURCES unit/repair_json_test.cc LIBRARIES mayfly::connectors LABELS unit)

@@ -108,12 +108,6 @@ struct LogPage {
 };
 Result<LogPage> ParseLog(std::string_view body);
 
-// Makes what a single stranger can put into a message harmless to the strict parser: ill-formed
-// UTF-8 and lone surrogate escapes become U+FFFD, and what is nested deeper than we ever read (a
-// quoted record may hold anything) becomes null. Not a validation; the result goes through the
-// strict door.
-std::string RepairJson(std::string_view body);
-
 // The body of sendMessage.
 std::string SendMessageBody(const std::string& convo_id, const MessageBody& text);
 // The body of createSession.

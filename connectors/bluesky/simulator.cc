@@ -141,28 +141,26 @@ bool DeletedFor(const Message& message, const std::string& did) {
   return message.deleted || message.deleted_for.contains(did);
 }
 
-// Ids and revisions leave the low bits of their last character zero, so a cursor that differs from
-// one there lies between it and the next: it skips nothing. Thirty steps, then it stands still.
-std::string StepUp(std::string tid) {
-  if (tid.back() == '7') {
-    tid.back() = 'a';
-  } else if (tid.back() != 'z') {
-    ++tid.back();
-  }
+// Ids and revisions end in "22", the smallest there is, so a cursor that differs from one there
+// lies between it and the next: it skips nothing. A thousand steps, then it stands still.
+constexpr std::string_view kTidDigits = "234567abcdefghijklmnopqrstuvwxyz";
+int LowPart(const std::string& tid) {
+  return static_cast<int>(kTidDigits.find(tid[tid.size() - 2]) * kTidDigits.size() +
+                          kTidDigits.find(tid.back()));
+}
+std::string WithLowPart(std::string tid, int low) {
+  const auto digits = static_cast<int>(kTidDigits.size());
+  low = std::clamp(low, 1, digits * digits - 1);
+  tid[tid.size() - 2] = kTidDigits[static_cast<std::size_t>(low / digits)];
+  tid.back() = kTidDigits[static_cast<std::size_t>(low % digits)];
   return tid;
 }
+std::string StepUp(const std::string& tid) { return WithLowPart(tid, LowPart(tid) + 1); }
 // From above towards `tid`: the first step when `asked` is none of these.
-std::string StepDown(std::string tid, const std::string& asked) {
-  const bool begun = asked.size() == tid.size() && asked > tid &&
-                     asked.compare(0, tid.size() - 1, tid, 0, tid.size() - 1) == 0;
-  if (!begun) {
-    tid.back() = 'z';
-  } else if (asked.back() == 'a') {
-    tid.back() = '7';
-  } else {
-    tid.back() = asked.back() > '3' ? static_cast<char>(asked.back() - 1) : '3';
-  }
-  return tid;
+std::string StepDown(const std::string& tid, const std::string& asked) {
+  const std::size_t high = tid.size() - 2;
+  const bool begun = asked.size() == tid.size() && asked.compare(0, high, tid, 0, high) == 0;
+  return WithLowPart(tid, begun ? LowPart(asked) - 1 : 1 << 10);
 }
 
 // Everything that happens there. Not thread-safe: BlueskySimulator::Impl holds the lock.

@@ -110,11 +110,6 @@ TEST(BlueskyApiTypes, IllFormedTextIsReplacedNotRefused) {
   }
 }
 
-TEST(BlueskyApiTypes, RepairLeavesGoodJsonAlone) {
-  const std::string good = R"({"a":[1,2,{"b":"\u00e9\"\\ \ud83d\ude00 é 😀"}],"c":null})";
-  EXPECT_EQ(RepairJson(good), good);
-}
-
 TEST(BlueskyApiTypes, HostileBodiesAreProtocolErrors) {
   const std::string long_id(kIdBytesMax + 1, 'i');
   const std::string long_cursor(kCursorBytesMax + 1, 'c');
