@@ -43,6 +43,8 @@ class App {
         hooks_(hooks),
         machine_clock_(std::move(machine_clock)),
         clock_(*machine_clock_),
+        rate_limiter_(config_.rate_limits, clock_),
+        changes_(clock_),
         control_(kControlFd) {}
 
   int Run() {
@@ -95,6 +97,7 @@ class App {
 
   Status OpenStoreAndCatchUp(store::SecretKey master) {
     MAYFLY_ASSIGN_OR_RETURN(store_, OpenStore(config_, std::move(master), /*create=*/false));
+    store_->SetObserver(&changes_);
     MAYFLY_ASSIGN_OR_RETURN(const TimePoint floor, store_->ClockFloor());
     clock_.RaiseFloor(floor);
     if (hooks_.purge_fail_point) store_->purge().set_fail_point(hooks_.purge_fail_point);
@@ -121,6 +124,8 @@ class App {
   Status Serve() {
     context_.store = store_.get();
     context_.clock = &clock_;
+    context_.changes = &changes_;
+    context_.rate_limiter = &rate_limiter_;
     context_.runtime = runners_ ? &*runners_ : nullptr;
     context_.about = config_.about;
     context_.sandbox = sandbox_;
@@ -223,6 +228,8 @@ class App {
   const CoreHooks& hooks_;
   const std::unique_ptr<Clock> machine_clock_;
   store::MonotoneClock clock_;
+  api::RateLimiter rate_limiter_;
+  api::ChangeFeed changes_;
   ControlClient control_;
   SandboxReport sandbox_;
   std::mutex health_mutex_;

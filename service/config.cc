@@ -254,6 +254,14 @@ Status ReadHttp(Section section, Config* config) {
   return section.Done();
 }
 
+Status ReadRateLimits(Section section, Config* config) {
+  for (std::size_t i = 0; i < api::kBudgets; ++i) {
+    MAYFLY_RETURN_IF_ERROR(section.Integer(api::ToString(static_cast<api::Budget>(i)),
+                                           &config->rate_limits.per_minute[i], 1, 1'000'000));
+  }
+  return section.Done();
+}
+
 Status ReadEgress(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Bool("insecure_loopback", &config->egress.insecure_loopback));
   MAYFLY_RETURN_IF_ERROR(section.Strings("allow", &config->egress.private_hosts));
@@ -281,18 +289,19 @@ Result<Config> FromTable(const toml::table& table, const fs::path& file) {
   };
   Section top(file, "(top level)", &table);
   for (const auto& [key, node] : table) {
-    static constexpr std::string_view kSections[] = {"organisation", "paths",  "http",
-                                                     "polling",      "egress", "sandbox"};
+    static constexpr std::string_view kSections[] = {
+        "organisation", "paths", "http", "rate_limits", "polling", "egress", "sandbox"};
     if (std::find(std::begin(kSections), std::end(kSections), key.str()) == std::end(kSections)) {
       return Fail(top.WrongAt(&node, "(unknown)",
-                              "is not a section; there are organisation, paths, http, polling, "
-                              "egress and sandbox"));
+                              "is not a section; there are organisation, paths, http, "
+                              "rate_limits, polling, egress and sandbox"));
     }
     if (!node.is_table()) return Fail(top.WrongAt(&node, key.str(), "must be a [section]"));
   }
   MAYFLY_RETURN_IF_ERROR(ReadOrganisation(section("organisation"), &config));
   MAYFLY_RETURN_IF_ERROR(ReadPaths(section("paths"), &config));
   MAYFLY_RETURN_IF_ERROR(ReadHttp(section("http"), &config));
+  MAYFLY_RETURN_IF_ERROR(ReadRateLimits(section("rate_limits"), &config));
   Section polling = section("polling");
   MAYFLY_RETURN_IF_ERROR(polling.Duration("interval", &config.poll_interval,
                                           std::chrono::milliseconds(200), std::chrono::hours(1)));

@@ -13,6 +13,7 @@
 
 #include "connectors/connector.h"
 #include "service/api/context.h"
+#include "service/api/rate_limiter.h"
 #include "service/api/server.h"
 #include "service/supervisor/supervisor.h"
 #include "store/model/retention.h"
@@ -40,6 +41,9 @@ struct Config {
   std::vector<ListenAddress> listen;
   api::ServerLimits limits;
   std::chrono::milliseconds drain_deadline{10'000};
+
+  // [rate_limits]
+  api::RateLimits rate_limits;
 
   // [polling]
   std::chrono::milliseconds poll_interval{0};  // 0: the connector's default

@@ -157,9 +157,12 @@ Result<std::vector<Candidate>> NewestOf(const Core& core, const codec::HeadRecor
 // The inbox rows of all visible dates. A conversation lies on the date on which its last message
 // ends and stands in the inbox where its newest one was born, so the merge need not look into a
 // date before it has come back to the latest birth there.
-std::vector<MergeSource> InboxSources(const Core& core, TimePoint now) {
+std::vector<MergeSource> InboxSources(const Core& core,
+                                      const std::optional<TimePoint>& expires_before,
+                                      TimePoint now) {
   std::vector<MergeSource> sources;
   for (const auto& [day, latest] : core.VisibleDaysWithLatestBirth(now)) {
+    if (expires_before && StartOf(day) >= *expires_before) continue;
     sources.push_back({.family = Family::Day(day),
                        .not_before = schema::Key(schema::kInbox) + schema::NewestFirst(latest)});
   }
@@ -176,10 +179,11 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
   limit = std::max<std::size_t>(limit, 1);
   const auto matches = [&filter](AccountId account, ConversationStatus status, bool unread) {
     return (!filter.account || *filter.account == account) &&
+           (!filter.accounts || filter.accounts->contains(account)) &&
            (!filter.status || *filter.status == status) &&
            (!filter.unread || *filter.unread == unread);
   };
-  const std::vector<MergeSource> sources = InboxSources(core_, now);
+  const std::vector<MergeSource> sources = InboxSources(core_, filter.expires_before, now);
 
   struct Row {
     ExpiryDay day;

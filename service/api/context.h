@@ -10,6 +10,8 @@
 
 #include "connectors/connector.h"
 #include "connectors/registry.h"
+#include "service/api/change_feed.h"
+#include "service/api/rate_limiter.h"
 #include "service/sandbox/sandbox.h"
 #include "store/model/clock.h"
 #include "store/store.h"
@@ -28,6 +30,14 @@ class AccountRuntime {
   virtual Status PollNow(AccountId id) = 0;
   // Asks the platform; may take long.
   virtual Result<connectors::CheckReport> Check(AccountId id) = 0;
+  // Tries a new credential at the platform and, when it works there and belongs to the same account
+  // of the platform, keeps it in place of the old one. With any error the old one is still in place
+  // and in use: kInvalidArgument when it belongs to another account, kCredentialDead when the
+  // platform refuses it or the account is retired, kMissingPrivilege, kPreconditionFailed, or why
+  // the platform could not be asked. Collecting pauses meanwhile; may take long.
+  virtual Result<Account> ReplaceCredential(AccountId id, const Credential& credential,
+                                            std::optional<std::uint64_t> if_revision,
+                                            const Actor& actor) = 0;
   // Wakes the sender.
   virtual void ReplyQueued(const ReplyId& id) = 0;
 };
@@ -50,6 +60,8 @@ struct ApiContext {
   store::Store* store = nullptr;  // null while sealed
   const Clock* clock = nullptr;
   AccountRuntime* runtime = nullptr;
+  const ChangeFeed* changes = nullptr;
+  RateLimiter* rate_limiter = nullptr;  // null: tokens are not limited
   // What a platform can do, by its name; null when there is none. Tests give others.
   std::function<const connectors::ConnectorInfo*(std::string_view)> find_connector =
       connectors::FindConnector;

@@ -41,6 +41,7 @@ struct Response {
 
   static Response Json(int status, std::string body);
   Response& With(std::string name, std::string value);
+  const std::string* Header(std::string_view name) const;  // as With spelt it
 };
 
 }  // namespace mayfly::service::api

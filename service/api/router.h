@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "service/api/http.h"
+#include "service/api/rate_limiter.h"
 #include "store/model/actor.h"
+#include "store/model/clock.h"
 
 namespace mayfly::service::api {
 
@@ -41,6 +43,8 @@ struct Route {
   bool slow = false;               // may wait for a platform or a worker: not on an I/O thread
   std::size_t body_bytes_max = 0;  // 0: a body is refused
   std::vector<std::string> query;  // allowed parameter names; another one is 400
+  std::vector<std::string> required_headers;  // "If-Match"; without one of them: 428
+  Budget budget = Budget::kReading;           // what a request of a token is counted under
   Handler handler;
 };
 
@@ -56,8 +60,17 @@ class Router {
   Match Find(std::string_view method, const std::vector<std::string>& path) const;
   const std::vector<Route>& routes() const { return routes_; }  // in the order of Add
 
+  // What answers carry besides what a handler says: the state of the token's budget, and the date.
+  // Null: none. Both must outlive the router.
+  void SetRateLimiter(RateLimiter* limiter) { rate_limiter_ = limiter; }
+  RateLimiter* rate_limiter() const { return rate_limiter_; }
+  void SetClock(const Clock* clock) { clock_ = clock; }
+  const Clock* clock() const { return clock_; }
+
  private:
   std::vector<Route> routes_;
+  RateLimiter* rate_limiter_ = nullptr;
+  const Clock* clock_ = nullptr;
 };
 
 // The whole REST API: one line for each resource, in routes.cc. `context` must outlive the router.

@@ -373,7 +373,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
       head_.append("\r\n").append(name).append(": ").append(value);
     };
     add("X-Request-Id", request_.id);
-    add("Cache-Control", "no-store");
+    if (response.Header("Cache-Control") == nullptr) add("Cache-Control", "no-store");
     add("X-Content-Type-Options", "nosniff");
     for (const auto& [name, value] : response.headers) add(name, value);
     if (response.status != 204 && response.status != 304) {

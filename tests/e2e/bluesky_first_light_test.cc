@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "connectors/bluesky/simulator.h"
+#include "tests/support/api_raw_client.h"
 #include "tests/support/citizen.h"
 #include "tests/support/service_process.h"
 
@@ -11,6 +12,8 @@ namespace mayfly::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr const char* kOffice = "stats-office.test";
 constexpr const char* kCitizen = "citizen-heliotrope.test";
@@ -34,9 +37,9 @@ class BlueskyFirstLight : public ::testing::Test {
     platform_->AddActor(kCitizen, "citizen-password");
     service_.Start();
     service_.MakeTokens();
-    service_.ConnectAccount("bluesky",
-                            {.options = {{"service", platform_->origin()}, {"identifier", kOffice}},
-                             .credential = Credential(R"({"password":"office-app-pass-word"})")});
+    account_ = service_.ConnectAccount(
+        "bluesky", {.options = {{"service", platform_->origin()}, {"identifier", kOffice}},
+                    .credential = Credential(R"({"password":"office-app-pass-word"})")});
   }
 
   // The id of the message with this text, once it was collected.
@@ -52,6 +55,7 @@ class BlueskyFirstLight : public ::testing::Test {
   }
 
   ServiceProcess service_{kStart};
+  std::string account_;
   std::unique_ptr<connectors::BlueskySimulator> platform_;
 };
 
@@ -105,6 +109,64 @@ TEST_F(BlueskyFirstLight, AWorkerAbortedByAHostileAnswerLeavesApiAndExpiryRunnin
     return service_.Ask("operator", "GET", "/v1/ops/receipts").body.find("2027-02-22") !=
            std::string::npos;
   }));
+}
+
+// The new one is tried at the platform before it takes the old one's place.
+TEST_F(BlueskyFirstLight, ACredentialIsReplacedWhenItWorksAndBelongsToTheSameAccount) {
+  const std::string old_password = "office-app-pass-word";
+  const std::string target = "/v1/accounts/" + account_ + "/credential";
+  const auto put = [&](const std::string& password) {
+    return service_.Ask("administrator", "PUT", target, "{\"password\":\"" + password + "\"}",
+                        {{"If-Match", "*"}});
+  };
+  const auto fingerprint = [&] {
+    return service_.Ask("administrator", "GET", "/v1/accounts/" + account_)
+        .Text("credential_fingerprint");
+  };
+  ASSERT_TRUE(platform_->SendAs(kCitizen, kOffice, "before"));
+  Await("before");
+  const std::string old_print = fingerprint();
+
+  // Refused by the platform, lacking a permission, or somebody else's: the old one goes on.
+  platform_->AddActor(kOffice, "office-password", {{old_password, true}, {"no-messages", false}});
+  const Answer wrong = put("never-an-app-password");
+  EXPECT_EQ(wrong.status, 409) << wrong.body;
+  EXPECT_EQ(wrong.Text("type"), "/problems/credential-dead");
+  const Answer poor = put("no-messages");
+  EXPECT_EQ(poor.Text("type"), "/problems/missing-privilege") << poor.body;
+  RawClient client(platform_->port());
+  const std::string login =
+      std::string(R"({"identifier":")") + kCitizen + R"(","password":"citizen-password"})";
+  const auto session = client.Ask(
+      "POST /xrpc/com.atproto.server.createSession HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+      "Content-Type: application/json\r\nContent-Length: " +
+      std::to_string(login.size()) + "\r\n\r\n" + login);
+  ASSERT_TRUE(session.has_value());
+  ASSERT_EQ(session->status, 200) << session->body;
+  platform_->AnswerNext("com.atproto.server.createSession", {.body = session->body});
+  const Answer other = put(old_password);
+  EXPECT_EQ(other.status, 400) << other.body;
+  EXPECT_THAT(other.Text("detail"), HasSubstr("another account"));
+  EXPECT_EQ(fingerprint(), old_print);
+  ASSERT_TRUE(platform_->SendAs(kCitizen, kOffice, "meanwhile"));
+  Await("meanwhile");
+
+  // One that works: from now on the old one may go.
+  const std::string fresh = "office-new-app-pass";
+  platform_->AddActor(kOffice, "office-password", {{old_password, true}, {fresh, true}});
+  const Answer replaced = put(fresh);
+  EXPECT_EQ(replaced.status, 200) << replaced.body;
+  EXPECT_NE(fingerprint(), old_print);
+  platform_->AddActor(kOffice, "office-password", {{fresh, true}});
+  platform_->ExpireSessions();
+  platform_->RevokeRefresh();
+  ASSERT_TRUE(platform_->SendAs(kCitizen, kOffice, "after"));
+  Await("after");
+  // Both would be found if either lay anywhere in the clear.
+  for (const std::string& secret : {old_password, fresh}) {
+    EXPECT_THAT(FindMarker(ReadTree(service_.data_dir()), secret), IsEmpty());
+    EXPECT_THAT(service_.Log(), Not(HasSubstr(secret)));
+  }
 }
 
 }  // namespace

@@ -124,6 +124,7 @@ class RawClient {
         response.status == 304) {
       return response;
     }
+    if (response.Header("transfer-encoding") == "chunked") return ReadChunks(std::move(response));
     const std::size_t length =
         std::strtoull(response.Header("content-length").c_str(), nullptr, 10);
     while (received_.size() < length) {
@@ -152,6 +153,23 @@ class RawClient {
   void Connect(const sockaddr* address, socklen_t size) {
     if (fd_ < 0 || ::connect(fd_, address, size) != 0) {
       throw std::runtime_error(std::string("cannot connect: ") + std::strerror(errno));
+    }
+  }
+
+  // Without trailers.
+  std::optional<RawResponse> ReadChunks(RawResponse response) {
+    for (;;) {
+      std::size_t line = 0;
+      while ((line = received_.find("\r\n")) == std::string::npos) {
+        if (!Fill()) return std::nullopt;
+      }
+      const std::size_t size = std::strtoull(received_.c_str(), nullptr, 16);
+      while (received_.size() < line + 2 + size + 2) {
+        if (!Fill()) return std::nullopt;
+      }
+      response.body += received_.substr(line + 2, size);
+      received_.erase(0, line + 2 + size + 2);
+      if (size == 0) return response;
     }
   }
 

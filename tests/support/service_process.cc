@@ -19,6 +19,8 @@
 #include "service/admin_client.h"
 #include "service/demo/office_account.h"
 #include "store/model/ids.h"
+#include "tests/support/api_contract.h"
+#include "tests/support/api_request.h"
 
 namespace mayfly::testing {
 namespace {
@@ -181,6 +183,9 @@ ServiceProcess::ServiceProcess(TimePoint start_at, double rate) {
   EXPECT_EQ(made.exit_code, 0) << made.err;
   std::ofstream more(config_file(), std::ios::app);
   more << "\n[polling]\ninterval = \"1s\"\n";
+  // Tests ask many times a second, some of them while the clock stands still.
+  more << "\n[rate_limits]\nreading = 1000000\nreplying = 1000000\n"
+          "administration = 1000000\n";
 }
 
 ServiceProcess::~ServiceProcess() {
@@ -293,11 +298,35 @@ Answer ServiceProcess::Ask(const std::string& role, const std::string& method,
                            const std::string& target, const std::string& body,
                            std::map<std::string, std::string> headers) {
   if (!role.empty()) headers["Authorization"] = "Bearer " + tokens_[role];
-  auto response = service::CallUnixSocket(dir_ / "run" / "api.sock", method, target, headers, body);
-  if (!response) return {};
-  Answer answer{.status = response->status, .body = response->body};
+  Answer answer;
+  if (proxy_ != nullptr) {
+    const auto response = proxy_->Ask(method, target, headers, body);
+    if (!response) return {};
+    answer = {.status = response->status, .body = response->body, .headers = response->headers};
+  } else {
+    auto response =
+        service::CallUnixSocket(dir_ / "run" / "api.sock", method, target, headers, body);
+    if (!response) return {};
+    ExpectContract(MakeRequest(method, target, headers, body), {.status = response->status,
+                                                                .headers = response->headers,
+                                                                .body = response->body,
+                                                                .over_socket = true});
+    answer = {.status = response->status, .body = response->body, .headers = response->headers};
+  }
   if (auto parsed = json::Parse(answer.body, {.bytes_max = 64u << 20})) answer.json = *parsed;
   return answer;
+}
+
+std::string ServiceProcess::ProxyMissing() { return ValidatingProxy::Missing(); }
+
+void ServiceProcess::AskThroughProxy() {
+  std::ifstream in(dir_ / "run" / "api.addresses");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("http://")) continue;
+    proxy_ = std::make_unique<ValidatingProxy>(line, dir_);
+    return;
+  }
+  ADD_FAILURE() << "the service has no address over TCP";
 }
 
 std::string ServiceProcess::ConnectAccount(const std::string& platform,

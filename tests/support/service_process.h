@@ -17,6 +17,7 @@
 #include "connectors/platform_simulator.h"
 #include "service/demo/demo_clock.h"
 #include "store/model/json.h"
+#include "tests/support/validating_proxy.h"
 
 namespace mayfly::testing {
 
@@ -31,7 +32,8 @@ std::vector<std::string> SecretsOf(const connectors::PlatformSimulator::Office& 
 struct Answer {
   int status = 0;
   std::string body;
-  json::Value json;  // null when the body is not JSON
+  json::Value json;                            // null when the body is not JSON
+  std::map<std::string, std::string> headers;  // lower-case names
   std::string Text(std::string_view key) const { return json.String(key).value_or(""); }
   const json::Array& Items() const;  // of a list answer; empty when there are none
 };
@@ -71,8 +73,15 @@ class ServiceProcess {
   std::optional<pid_t> WorkerPid() const;
   pid_t supervisor() const { return supervisor_; }
 
+  // From the next Ask on, requests over TCP go through a validating proxy, written elsewhere, that
+  // reads openapi.json; what it finds wrong fails the test. Call after Start. Why it cannot run, or
+  // empty.
+  static std::string ProxyMissing();
+  void AskThroughProxy();
+
   // Tokens for every role, by `token create` or the running service. Call after Start.
   void MakeTokens();
+  // Each answer is held against service/api/openapi.json.
   Answer Ask(const std::string& role, const std::string& method, const std::string& target,
              const std::string& body = "", std::map<std::string, std::string> headers = {});
   // The account id. An empty `retention` leaves the ceiling.
@@ -94,6 +103,7 @@ class ServiceProcess {
   std::unique_ptr<service::DemoClock> clock_;
   std::map<std::string, std::string> tokens_;
   pid_t supervisor_ = -1;
+  std::unique_ptr<ValidatingProxy> proxy_;
 };
 
 // The simulator of `platform` on the clock of `service`, which must outlive it.

@@ -39,6 +39,17 @@ TEST(Config, WhatInitWritesIsAccepted) {
 TEST(Config, TheExampleFileIsAccepted) {
   const auto config = LoadConfig(MAYFLY_SOURCE_DIR "/config/mayfly.example.toml");
   ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->rate_limits.per_minute, api::RateLimits().per_minute);
+}
+
+TEST(Config, TheBudgetsOfTokensAreRead) {
+  const auto config =
+      ParseConfig(Good() + "\n[rate_limits]\nreading = 1\nprivacy = 1000000\n", "/etc/m.toml");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_THAT(config->rate_limits.per_minute, ::testing::ElementsAre(1, 60, 120, 1'000'000));
+  for (const char* wrong : {"reading = 0", "replying = \"60\"", "reading = 1.5", "writing = 60"}) {
+    EXPECT_FALSE(ParseConfig(Good() + "\n[rate_limits]\n" + wrong + "\n", "/etc/m.toml")) << wrong;
+  }
 }
 
 struct Wrong {

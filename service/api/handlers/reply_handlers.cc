@@ -92,8 +92,7 @@ Response ConversationMoved(const Call& call, ConversationId id, const MessageId&
 Result<Response> Post(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<ConversationId>(call.request, "conversation"));
   const std::string* key = call.request.Header("idempotency-key");
-  if (key == nullptr) return MissingPrecondition(call.request, "Idempotency-Key");
-  if (!IsIdempotencyKey(*key)) {
+  if (key == nullptr || !IsIdempotencyKey(*key)) {
     return Fail(ErrorCode::kInvalidArgument, "A key is 1 to 255 visible ASCII characters.",
                 "Idempotency-Key");
   }
@@ -182,6 +181,8 @@ std::vector<Route> ReplyRoutes(ApiContext& context) {
   post.pattern = "/v1/conversations/{conversation}/replies";
   post.scope = Scope::kInboxReply;
   post.body_bytes_max = 64u << 10;
+  post.budget = Budget::kReplying;
+  post.required_headers = {"Idempotency-Key"};
   post.handler = WithStore(context, Post);
   Route pending;
   pending.method = "GET";
