@@ -8,12 +8,15 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "connectors/connector.h"
 #include "service/api/context.h"
+#include "service/api/peer.h"
 #include "service/api/server.h"
+#include "service/api/tls.h"
 #include "service/supervisor/supervisor.h"
 #include "store/model/retention.h"
 
@@ -38,8 +41,12 @@ struct Config {
 
   // [http]
   std::vector<ListenAddress> listen;
+  api::TrustedProxies trusted_proxies;
   api::ServerLimits limits;
   std::chrono::milliseconds drain_deadline{10'000};
+
+  // [http.tls]: every TCP address speaks TLS, a Unix socket never does
+  std::optional<api::TlsFiles> tls;
 
   // [polling]
   std::chrono::milliseconds poll_interval{0};  // 0: the connector's default
