@@ -94,7 +94,7 @@ class App {
                       "/lib64", "/proc/self", "/dev/null", "/dev/urandom"}};
     if (config_.tls) {
       for (auto& directory : api::TlsDirectories(*config_.tls)) {
-        options.read_only.push_back(std::move(directory));
+        if (MayBeReadWhole(directory, config_)) options.read_only.push_back(std::move(directory));
       }
     }
     auto report = EnterCoreSandbox(options);

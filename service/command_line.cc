@@ -192,17 +192,30 @@ int ReloadCertificate(const Config& config) {
   return 0;
 }
 
+Status CheckTls(const Config& config, const Clock& clock) {
+  for (const fs::path& directory : api::TlsDirectories(*config.tls)) {
+    if (MayBeReadWhole(directory, config)) continue;
+    return Fail(ErrorCode::kInvalidArgument,
+                directory.string() +
+                    ": a link leads there, and the core may not read all that is in there; put the "
+                    "files themselves into a directory of their own");
+  }
+  MAYFLY_ASSIGN_OR_RETURN([[maybe_unused]] const api::TlsPair pair,
+                          api::LoadTlsPair(*config.tls, clock.Now()));
+  return {};
+}
+
 // In a process of its own: the supervisor, which this process becomes, never sees the key. 0, or
 // kExitConfig after a sentence on standard error.
 int TryCertificate(const Config& config, const Clock& clock) {
   const pid_t child = ::fork();
   if (child < 0) return Complain({.code = ErrorCode::kIo, .message = "no process can be started"});
   if (child == 0) {
-    const auto pair = api::LoadTlsPair(*config.tls, clock.Now());
-    if (!pair) {
-      std::cerr << config.file.string() << ": http.tls: " << pair.error().message << std::endl;
+    const Status usable = CheckTls(config, clock);
+    if (!usable) {
+      std::cerr << config.file.string() << ": http.tls: " << usable.error().message << std::endl;
     }
-    ::_exit(pair ? 0 : kExitConfig);
+    ::_exit(usable ? 0 : kExitConfig);
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {

@@ -243,18 +243,6 @@ Status ReadPaths(Section section, Config* config) {
   return section.Done();
 }
 
-// A directory that the core may read whole has to hold nothing else (docs/decisions/0013).
-bool HasDirectoryOfItsOwn(const fs::path& file, const Config& config) {
-  const fs::path directory = file.parent_path();
-  const fs::path parts = directory.relative_path();
-  const fs::path key_below = config.master_key.lexically_relative(directory);
-  const fs::path data_below = config.data_dir.lexically_relative(directory);
-  const auto below = [](const fs::path& relative) {
-    return !relative.empty() && *relative.begin() != "..";
-  };
-  return std::distance(parts.begin(), parts.end()) >= 2 && !below(key_below) && !below(data_below);
-}
-
 Status ReadTls(Section* http, Config* config) {
   std::optional<Section> section;
   MAYFLY_RETURN_IF_ERROR(http->Table("tls", &section));
@@ -264,7 +252,7 @@ Status ReadTls(Section* http, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section->Path("private_key", &files.private_key));
   for (const auto& [key, file] :
        {std::pair("certificate", files.certificate), std::pair("private_key", files.private_key)}) {
-    if (!HasDirectoryOfItsOwn(file, *config)) {
+    if (!MayBeReadWhole(file.parent_path(), *config)) {
       return Fail(
           section->Wrong(key,
                          "must lie in a directory of its own, such as /etc/mayfly/tls/: the "
@@ -401,6 +389,20 @@ Result<Config> ParseConfig(const std::string& text, const fs::path& file) {
                 file.string() + ":" + std::to_string(error.source().begin.line) +
                     ": is not TOML from here on; texts need quotes, sections stand in [brackets]");
   }
+}
+
+bool MayBeReadWhole(const fs::path& directory, const Config& config) {
+  const auto below = [&](const fs::path& file) {
+    const fs::path relative = file.lexically_relative(directory);
+    return !relative.empty() && *relative.begin() != "..";
+  };
+  const auto holds = [&](const fs::path& file) {
+    std::error_code ignored;
+    return below(file) || below(fs::weakly_canonical(file, ignored));
+  };
+  const fs::path parts = directory.relative_path();
+  return std::distance(parts.begin(), parts.end()) >= 2 && !holds(config.master_key) &&
+         !holds(config.data_dir);
 }
 
 Result<Config> LoadConfig(const fs::path& file) {

@@ -62,6 +62,11 @@ Result<Config> LoadConfig(const std::filesystem::path& file);
 // The same from text, for tests and for checking what `init` writes. `file` is used in messages.
 Result<Config> ParseConfig(const std::string& text, const std::filesystem::path& file);
 
+// Whether the core may be given all of `directory` to read, because a file of [http.tls] lies in it:
+// not when it holds the master key or the data, nor when it is one of the system's own (/, /etc).
+// What a link leads to is judged by its real path.
+bool MayBeReadWhole(const std::filesystem::path& directory, const Config& config);
+
 // What `mayfly init` writes.
 struct InitAnswers {
   std::filesystem::path data_dir, master_key, run_dir;

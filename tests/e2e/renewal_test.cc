@@ -177,6 +177,12 @@ TEST_F(Renewal, TheStartIsRefusedWithAPairThatIsNotUsable) {
   Renew(PairFor(30));
   ASSERT_EQ(::chmod((live() / "privkey.pem").c_str(), 0644), 0);
   EXPECT_THAT(serve(), HasSubstr("chmod 0400"));
+  // A link out of its directory must not open the one with the master key to the core.
+  ASSERT_EQ(::chmod((live() / "privkey.pem").c_str(), 0600), 0);
+  fs::rename(fs::canonical(live() / "privkey.pem"), service_.dir() / "privkey.pem");
+  fs::remove(live() / "privkey.pem");
+  fs::create_symlink(service_.dir() / "privkey.pem", live() / "privkey.pem");
+  EXPECT_THAT(serve(), HasSubstr("a directory of their own"));
   EXPECT_FALSE(fs::exists(service_.dir() / "run" / "api.addresses"));
 }
 

@@ -143,6 +143,7 @@ std::vector<Row> RequestLines() {
       Shut("line feeds first", "\n\n\n" + kPing, {400}),
       Shut("NUL first", "\0"s + kPing, {400}),
       Shut("bytes of nothing", "\xde\xad\xbe\xef\xff\x00\x00\x0d"s, {400}),
+      Shut("TLS hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"s, {400}),
       AtEnd("cut request line", "GET /v1/pi", {400}),
       AtEnd("nothing at all", "", {}),
   };
