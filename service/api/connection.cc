@@ -371,9 +371,16 @@ void Connection::WriteHead(const Response& response) {
   const auto add = [this](std::string_view name, std::string_view value) {
     head_.append("\r\n").append(name).append(": ").append(value);
   };
-  if (server_.options.clock != nullptr) add("Date", FormatHttpDate(server_.options.clock->Now()));
+  // What a handler says about these two counts.
+  const auto said = [&response](std::string_view name) {
+    return std::any_of(response.headers.begin(), response.headers.end(),
+                       [&](const auto& header) { return header.first == name; });
+  };
+  if (server_.options.clock != nullptr && !said("Date")) {
+    add("Date", FormatHttpDate(server_.options.clock->Now()));
+  }
   add("X-Request-Id", request_.id);
-  add("Cache-Control", "no-store");
+  if (!said("Cache-Control")) add("Cache-Control", "no-store");
   add("X-Content-Type-Options", "nosniff");
   // A year, renewed with every answer. Names below this one are not ours to decide about.
   if (stream_.secure()) add("Strict-Transport-Security", "max-age=31536000");
