@@ -42,7 +42,8 @@ struct PlatformMessage {
 
 // The platform shows another text than before for this message, because its sender changed it. May
 // be reported again and again: the store keeps what is new and drops what it has. A message that
-// the store does not hold is not made by an edit.
+// the store does not hold is not made by an edit; one that was edited before it is first reported
+// comes in a page with its edit, so that staff see that it was.
 struct Edit {
   PlatformId conversation;
   PlatformId id;
@@ -90,8 +91,10 @@ struct OutgoingReply {
   PlatformId conversation;
   std::string idempotency_key;  // unique for this reply; used where the platform honours one
   MessageBody text;
-  PlatformId in_reply_to;           // the message that the writer answered
-  std::vector<Contact> recipients;  // the people whom the writer was shown, and nobody else
+  PlatformId in_reply_to;           // the message that the writer answered; empty when it was
+                                    // withdrawn since
+  std::vector<Contact> recipients;  // the participants of the conversation, and nobody else; at
+                                    // most 50. One of whom only the id is known has no handle
 };
 
 struct SentReply {

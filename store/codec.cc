@@ -17,7 +17,9 @@ constexpr std::uint8_t kFlagUnsupported = 1;
 constexpr std::uint8_t kFlagBackfilled = 2;
 constexpr std::uint8_t kFlagWithdrawn = 4;
 constexpr std::uint8_t kFlagReply = 8;
-constexpr std::uint8_t kMessageFlags = 15;
+constexpr std::uint8_t kMessageFlagsV1 = 15;
+constexpr std::uint8_t kFlagEdited = 16;
+constexpr std::uint8_t kMessageFlags = kMessageFlagsV1 | kFlagEdited;
 
 constexpr std::uint8_t kFlagGroup = 1;
 constexpr std::uint8_t kFlagUnread = 2;
@@ -89,8 +91,9 @@ Encoder& Encoder::OptTime(const std::optional<TimePoint>& at) {
   return at ? Time(*at) : *this;
 }
 
-Decoder::Decoder(std::string_view bytes, const char* what) : rest_(bytes), what_(what) {
-  if (Byte() != kVersion) ok_ = false;
+Decoder::Decoder(std::string_view bytes, const char* what, std::uint8_t version_max)
+    : rest_(bytes), what_(what) {
+  version_ = Enum(kVersion, version_max);
 }
 
 std::uint8_t Decoder::Byte() {
@@ -203,17 +206,19 @@ Status Decoder::Finish() const {
 // --- day families
 
 std::string Encode(const MessageRecord& record) {
-  Encoder encoder(160 + record.text.size() + record.platform_id.size() + record.sender.size());
-  encoder.Byte(static_cast<std::uint8_t>((record.has_unsupported_content ? kFlagUnsupported : 0) |
-                                         (record.backfilled ? kFlagBackfilled : 0) |
-                                         (record.withdrawn ? kFlagWithdrawn : 0) |
-                                         (record.reply ? kFlagReply : 0)));
+  Encoder encoder(160 + record.text.size() + record.platform_id.size() + record.sender.size(),
+                  kMessageVersion);
+  encoder.Byte(static_cast<std::uint8_t>(
+      (record.has_unsupported_content ? kFlagUnsupported : 0) |
+      (record.backfilled ? kFlagBackfilled : 0) | (record.withdrawn ? kFlagWithdrawn : 0) |
+      (record.reply ? kFlagReply : 0) | (record.edited_at ? kFlagEdited : 0)));
   encoder.Byte(static_cast<std::uint8_t>(record.unreadable));
   encoder.Fixed(record.conversation.bytes);
   encoder.Time(record.sent_at);
   encoder.Signed((record.received_at - record.sent_at).count());
   encoder.Varint(record.sequence);
   if (record.reply) EncodeId(encoder, *record.reply);
+  if (record.edited_at) encoder.Time(*record.edited_at);
   encoder.String(record.platform_id.Reveal());
   encoder.String(record.sender.Reveal());
   encoder.String(record.text.Reveal());
@@ -221,9 +226,10 @@ std::string Encode(const MessageRecord& record) {
 }
 
 Result<MessageRecord> DecodeMessage(std::string_view bytes) {
-  Decoder decoder(bytes, "message");
+  Decoder decoder(bytes, "message", kMessageVersion);
   MessageRecord record;
-  const std::uint8_t flags = decoder.Enum(0, kMessageFlags);
+  const std::uint8_t flags =
+      decoder.Enum(0, decoder.version() == 1 ? kMessageFlagsV1 : kMessageFlags);
   record.has_unsupported_content = (flags & kFlagUnsupported) != 0;
   record.backfilled = (flags & kFlagBackfilled) != 0;
   record.withdrawn = (flags & kFlagWithdrawn) != 0;
@@ -239,6 +245,7 @@ Result<MessageRecord> DecodeMessage(std::string_view bytes) {
   }
   record.sequence = decoder.Varint();
   if ((flags & kFlagReply) != 0) record.reply = DecodeId<ReplyIdTag>(decoder);
+  if ((flags & kFlagEdited) != 0) record.edited_at = decoder.Time();
   record.platform_id = PlatformId(decoder.String());
   record.sender = PlatformId(decoder.String());
   record.text = MessageBody(decoder.String());

@@ -28,15 +28,16 @@
 namespace mayfly::store::codec {
 
 inline constexpr std::uint8_t kVersion = 1;
+inline constexpr std::uint8_t kMessageVersion = 2;  // 1 knew no edits
 inline constexpr std::size_t kParticipantsMax = 50;
 inline constexpr std::size_t kDaysMax = 128;  // dates that a head can name; about 93 exist
 
 class Encoder {
  public:
   // `size_hint` keeps words from being left behind in the heap when the buffer grows.
-  explicit Encoder(std::size_t size_hint = 64) {
+  explicit Encoder(std::size_t size_hint = 64, std::uint8_t version = kVersion) {
     out_.reserve(size_hint);
-    out_.push_back(static_cast<char>(kVersion));
+    out_.push_back(static_cast<char>(version));
   }
   Encoder& Byte(std::uint8_t value);
   Encoder& Bool(bool value) { return Byte(value ? 1 : 0); }
@@ -56,8 +57,9 @@ class Encoder {
 // Reads what Encoder wrote. After the first fault every read gives a zero and Finish says kCorrupt.
 class Decoder {
  public:
-  // `what` names the record in the error.
-  Decoder(std::string_view bytes, const char* what);
+  // `what` names the record in the error. Takes versions 1 to `version_max`.
+  Decoder(std::string_view bytes, const char* what, std::uint8_t version_max = kVersion);
+  std::uint8_t version() const { return version_; }
   std::uint8_t Byte();
   bool Bool();
   std::uint64_t Varint();
@@ -80,6 +82,7 @@ class Decoder {
   std::string_view rest_;
   const char* what_;
   bool ok_ = true;
+  std::uint8_t version_ = 0;
 };
 
 // --- rows of a day family
@@ -97,6 +100,7 @@ struct MessageRecord {  // m; account, direction and slot stand in its sealed he
   bool backfilled = false;
   bool withdrawn = false;  // a tombstone: no text, no platform ids
   std::optional<ReplyId> reply;
+  std::optional<TimePoint> edited_at;  // when the text became what it is, if it was another once
 };
 
 struct HeadRecord {  // h

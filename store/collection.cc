@@ -27,6 +27,19 @@ Result<ThreadWriter::Thread*> ThreadOf(ThreadWriter& writer, const Descriptions&
   return &created;
 }
 
+// The latest edit of each message in the page. Undated ones count in the order in which they came.
+using Edits = std::map<PlatformId, const CollectedEdit*>;
+Edits LatestEdits(const std::vector<CollectedEdit>& edits) {
+  Edits latest;
+  for (const CollectedEdit& edit : edits) {
+    const CollectedEdit*& known = latest[edit.id];
+    const bool older = known != nullptr && known->edited_at && edit.edited_at &&
+                       *edit.edited_at < *known->edited_at;
+    if (!older) known = &edit;
+  }
+  return latest;
+}
+
 codec::MessageRecord RecordOf(const CollectedMessage& message, bool backfilled) {
   codec::MessageRecord record;
   record.platform_id = message.id;
@@ -58,6 +71,9 @@ Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint 
     withdrawn_here.insert(withdrawal.id);
   }
 
+  Edits edits = LatestEdits(page.edits);
+  for (const PlatformId& id : withdrawn_here) edits.erase(id);
+
   ThreadWriter writer(transaction, account);
   CollectOutcome outcome;
   // First what is known of conversations that are stored already: a message may need it.
@@ -87,12 +103,20 @@ Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint 
     }
     MAYFLY_ASSIGN_OR_RETURN(ThreadWriter::Thread* const thread,
                             ThreadOf(writer, descriptions, message.conversation));
-    auto added =
-        writer.Add(*thread, placement, message.direction, RecordOf(message, page.backfilled));
+    codec::MessageRecord record = RecordOf(message, page.backfilled);
+    if (const auto edit = edits.find(message.id); edit != edits.end()) {
+      ApplyEdit(*edit->second, now, record);
+      edits.erase(edit);
+    }
+    auto added = writer.Add(*thread, placement, message.direction, std::move(record));
     if (!added) return Fail(std::move(added).error());
     ++outcome.stored;
     if (placement.future) ++outcome.future;
     if (message.unreadable != UnreadableReason::kNone) ++outcome.unreadable;
+  }
+  for (const auto& [id, edit] : edits) {
+    MAYFLY_ASSIGN_OR_RETURN(const bool edited, writer.Edit(*edit));
+    if (edited) ++outcome.edited;
   }
   for (const CollectedWithdrawal& withdrawal : page.withdrawals) {
     MAYFLY_ASSIGN_OR_RETURN(const bool withdrawn, writer.Withdraw(withdrawal.id));

@@ -35,6 +35,13 @@ struct CollectedConversation {
   bool group = false;
   PlatformStanding standing = PlatformStanding::kAccepted;
 };
+struct CollectedEdit {
+  PlatformId conversation;
+  PlatformId id;
+  std::optional<TimePoint> edited_at;
+  MessageBody text;
+  bool has_unsupported_content = false;
+};
 struct CollectedWithdrawal {
   PlatformId conversation;
   PlatformId id;
@@ -44,7 +51,8 @@ struct CollectedPage {
   AccountId account;
   std::vector<CollectedConversation> conversations;
   std::vector<CollectedMessage> messages;
-  std::vector<CollectedWithdrawal> withdrawals;  // applied after the messages
+  std::vector<CollectedEdit> edits;              // applied after the messages
+  std::vector<CollectedWithdrawal> withdrawals;  // applied after the edits
   std::string cursor;                            // replaces the stored one in the same commit
   bool backfilled = false;                       // history: stored, never unread
   Coverage coverage;                             // the whole record as it stands with this page
@@ -56,6 +64,7 @@ struct CollectOutcome {
   std::size_t past_horizon =
       0;                   // expired already, or born at or before forgotten_until; not stored
   std::size_t future = 0;  // claimed to be sent later than first seen; stored from first seen
+  std::size_t edited = 0;  // stored before, and with another text now
   std::size_t withdrawn = 0;
   std::size_t unreadable = 0;
 };
@@ -67,6 +76,12 @@ class Collection {
   // and inbox rows into the family of their latest expiry, settles an outgoing message against a
   // pending reply of the same platform id, and writes cursor and coverage. Idempotent. kNotFound
   // when the account is retired: then nothing is stored.
+  //
+  // An edit overwrites the text of the stored message and nothing else: id, expiry, slot, place in
+  // the thread and unread mark stay; the conversation's revision grows. It makes no message and
+  // revives none. One that is older than what is stored, or says the same, changes nothing; so
+  // does one of a stub. A time from the future counts as none. A message that is served again
+  // with another text, and without an edit, stays as it was stored.
   Result<CollectOutcome> Collect(const CollectedPage& page, TimePoint now);
 
   Result<std::string> Cursor(AccountId account) const;  // empty for a new account

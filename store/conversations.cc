@@ -41,12 +41,7 @@ Result<Conversation> ToConversation(const Core& core, const LoadedHead& head, Ti
   conversation.last_message = record.last_message;
   conversation.expires_at = StartOf(head.day);
   conversation.revision = record.revision;
-  for (const PlatformId& person : record.participants) {
-    MAYFLY_ASSIGN_OR_RETURN(auto contact,
-                            core.FindContact(record.account, person, head.day, now, pairs));
-    conversation.participants.push_back(contact ? *std::move(contact)
-                                                : Contact{.platform_id = person});
-  }
+  MAYFLY_ASSIGN_OR_RETURN(conversation.participants, core.ParticipantsOf(head, now, pairs));
   return conversation;
 }
 
@@ -66,6 +61,7 @@ class MessageReader {
     message.sent_at = record.sent_at;
     message.received_at = record.received_at;
     message.expires_at = StartOf(stored.id.day);
+    message.edited_at = record.edited_at;
     message.sequence = record.sequence;
     message.unreadable = record.unreadable;
     message.has_unsupported_content = record.has_unsupported_content;

@@ -507,6 +507,17 @@ Result<std::optional<Contact>> Core::FindContact(AccountId account, const Platfo
   return std::optional<Contact>();
 }
 
+Result<std::vector<Contact>> Core::ParticipantsOf(const LoadedHead& head, TimePoint now,
+                                                  Pairs& pairs) const {
+  std::vector<Contact> contacts;
+  for (const PlatformId& person : head.record.participants) {
+    MAYFLY_ASSIGN_OR_RETURN(auto contact,
+                            FindContact(head.record.account, person, head.day, now, pairs));
+    contacts.push_back(contact ? *std::move(contact) : Contact{.platform_id = person});
+  }
+  return contacts;
+}
+
 Result<StoredMessage> Core::OpenMessage(ExpiryDay day, std::string_view key,
                                         std::string_view sealed, Pairs& pairs) const {
   StoredMessage message;

@@ -178,6 +178,9 @@ class Core {
   // nullopt when it is not known. From `head_day` if it is there, else from any date.
   Result<std::optional<Contact>> FindContact(AccountId account, const PlatformId& person,
                                              ExpiryDay head_day, TimePoint now, Pairs& pairs) const;
+  // The people of a conversation. One of whom no contact is found has an id and no name.
+  Result<std::vector<Contact>> ParticipantsOf(const LoadedHead& head, TimePoint now,
+                                              Pairs& pairs) const;
   Result<std::optional<Contact>> LoadContact(AccountId account, const PlatformId& person,
                                              ExpiryDay day, Pairs& pairs) const;
   // kExpired by its date alone; kNotFound. Tombstones are returned.

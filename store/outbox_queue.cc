@@ -45,7 +45,18 @@ Bytes16 PrintOfBody(const Core& core, const OutboxQueue::NewReply& reply) {
 Result<OutboxQueue::SendJob> JobFor(const Core& core, Reply reply, TimePoint now, Pairs& pairs) {
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core.FindHead(reply.conversation, now, pairs));
   if (head == nullptr) return UnknownConversation();
-  return OutboxQueue::SendJob{.reply = std::move(reply), .conversation = head->record.platform_id};
+  OutboxQueue::SendJob job;
+  job.conversation = head->record.platform_id;
+  const auto answered = core.FindMessage(reply.after_message, now, pairs);
+  if (answered) {
+    job.in_reply_to = answered->record.platform_id;
+  } else if (answered.error().code != ErrorCode::kCorrupt &&
+             answered.error().code != ErrorCode::kNotFound) {
+    return Fail(answered.error());
+  }
+  MAYFLY_ASSIGN_OR_RETURN(job.recipients, core.ParticipantsOf(*head, now, pairs));
+  job.reply = std::move(reply);
+  return job;
 }
 
 // Where the same key was used before, if it still counts. Rows that count no more are removed.

@@ -8,6 +8,7 @@
 
 #include "store/audit_log.h"
 #include "store/model/actor.h"
+#include "store/model/conversation.h"
 #include "store/model/reply.h"
 #include "store/model/result.h"
 
@@ -52,6 +53,8 @@ class OutboxQueue {
   struct SendJob {
     Reply reply;
     PlatformId conversation;  // the platform's id
+    PlatformId in_reply_to;   // of after_message; empty when that was withdrawn, or is damaged
+    std::vector<Contact> recipients;  // the participants of the conversation as they are now
   };
   // Commits `sending`, synced, before the call may leave. kPreconditionFailed when it is not queued
   // any more; kExpired when its message has expired.

@@ -29,6 +29,20 @@ bool IsNamed(const Contact& contact) {
 
 }  // namespace
 
+bool ApplyEdit(const CollectedEdit& edit, TimePoint now, codec::MessageRecord& record) {
+  if (record.withdrawn || record.unreadable != UnreadableReason::kNone) return false;
+  // A claim from the future would shut out every later edit.
+  const bool dated = edit.edited_at && *edit.edited_at <= now;
+  if (dated && record.edited_at && *edit.edited_at < *record.edited_at) return false;
+  const bool same =
+      record.text == edit.text && record.has_unsupported_content == edit.has_unsupported_content;
+  if (same && (!dated || record.edited_at == edit.edited_at)) return false;
+  record.text = edit.text;
+  record.has_unsupported_content = edit.has_unsupported_content;
+  record.edited_at = dated ? *edit.edited_at : now;
+  return true;
+}
+
 ThreadWriter::ThreadWriter(Transaction& transaction, const Account& account)
     : transaction_(transaction),
       core_(transaction.core()),
@@ -290,6 +304,31 @@ Status ThreadWriter::AddTombstone(const Thread* thread, const Placement& placeme
                           transaction_.ConversationBlind(placement.day, record.conversation));
   return transaction_.PutMessage(placement.day, cblind, placement.dkey, slot, account_.id,
                                  direction, placement.born, std::move(record));
+}
+
+Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
+  const TimePoint now = transaction_.now();
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(account_.id, edit.id, now));
+  if (!id) return false;
+  auto stored = core_.FindMessage(*id, now, transaction_.pairs());
+  if (!stored) {
+    // A damaged record (counted) keeps its damage; the page goes on.
+    if (stored.error().code == ErrorCode::kCorrupt) return false;
+    return Fail(std::move(stored).error());
+  }
+  if (!ApplyEdit(edit, now, stored->record)) return false;
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
+      id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
+      stored->header.direction, codec::Encode(stored->record)));
+
+  auto thread = FindById(stored->record.conversation);
+  if (!thread) {
+    if (thread.error().code == ErrorCode::kCorrupt) return true;  // counted; the text is new
+    return Fail(std::move(thread).error());
+  }
+  // Whoever read the conversation before has read something else.
+  if (*thread != nullptr) (*thread)->changed = true;
+  return true;
 }
 
 Result<bool> ThreadWriter::Withdraw(const PlatformId& message) {

@@ -12,9 +12,13 @@
 #include <unordered_set>
 #include <vector>
 
+#include "store/collection.h"
 #include "store/core.h"
 
 namespace mayfly::store {
+
+// Applies an edit to a record that is stored or about to be. False when it says nothing new.
+bool ApplyEdit(const CollectedEdit& edit, TimePoint now, codec::MessageRecord& record);
 
 class ThreadWriter {
  public:
@@ -54,6 +58,9 @@ class ThreadWriter {
   // Stores a new message. `record` brings ids, text and flags; its times and sequence are set here.
   Result<MessageId> Add(Thread& thread, const Placement& placement, Direction direction,
                         codec::MessageRecord record);
+  // Gives a stored message the text of an edit. False when it is not stored, when it has no text
+  // (stub, tombstone), or when the edit says nothing new.
+  Result<bool> Edit(const CollectedEdit& edit);
   // Stores the tombstone of a message that was withdrawn before it was stored. `thread` may be
   // null.
   Status AddTombstone(const Thread* thread, const Placement& placement, Direction direction,

@@ -127,6 +127,7 @@ void Render(json::Writer& writer, const Message& message) {
   writer.Field("sent_at", FormatRfc3339(message.sent_at));
   writer.Field("received_at", FormatRfc3339(message.received_at));
   writer.Field("expires_at", FormatRfc3339(message.expires_at));
+  TimeField(writer, "edited_at", message.edited_at);
   writer.Key("sender").StartObject();
   writer.Field("platform_id", message.sender_platform_id.Reveal());
   writer.Field("handle", message.sender_handle.Reveal());

@@ -34,6 +34,13 @@ Result<store::CollectOutcome> Ingest(store::Collection& collection, AccountId ac
                                   .unreadable = message.unreadable,
                                   .has_unsupported_content = message.has_unsupported_content});
   }
+  for (connectors::Edit& edit : page.edits) {
+    collected.edits.push_back({.conversation = std::move(edit.conversation),
+                               .id = std::move(edit.id),
+                               .edited_at = edit.edited_at,
+                               .text = std::move(edit.text),
+                               .has_unsupported_content = edit.has_unsupported_content});
+  }
   for (connectors::Withdrawal& withdrawal : page.withdrawals) {
     collected.withdrawals.push_back(
         {.conversation = std::move(withdrawal.conversation), .id = std::move(withdrawal.id)});

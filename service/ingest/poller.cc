@@ -89,7 +89,7 @@ Result<bool> Poller::PollOnce(const Account& account, std::stop_token stop) {
   MAYFLY_ASSIGN_OR_RETURN(
       const store::CollectOutcome outcome,
       Ingest(store_.collection(), account_, std::move(page), asked_at, horizon, now));
-  if (outcome.stored + outcome.withdrawn > 0) {
+  if (outcome.stored + outcome.edited + outcome.withdrawn > 0) {
     Log(LogLevel::kInfo, "poll.stored",
         {{LogKey::kAccount, account_.ToString()},
          {LogKey::kStored, static_cast<std::int64_t>(outcome.stored)},

@@ -131,6 +131,35 @@ bool MayComeFromConnector(ErrorCode code) {
   }
 }
 
+using Participants = google::protobuf::RepeatedPtrField<link::Participant>;
+
+// At most kParticipantsMax of them.
+void EncodeParticipants(const std::vector<Contact>& contacts, Participants* frames) {
+  for (const Contact& contact : contacts) {
+    if (static_cast<std::size_t>(frames->size()) >= kParticipantsMax) break;
+    link::Participant* participant = frames->Add();
+    participant->set_platform_id(contact.platform_id.Reveal());
+    participant->set_handle(contact.handle.Reveal());
+    participant->set_display_name(contact.display_name.Reveal());
+  }
+}
+
+Result<std::vector<Contact>> DecodeParticipants(Participants* frames) {
+  if (static_cast<std::size_t>(frames->size()) > kParticipantsMax) {
+    return Fail(ErrorCode::kProtocol, "a conversation has more participants than are kept");
+  }
+  std::vector<Contact> contacts;
+  for (link::Participant& participant : *frames) {
+    Contact contact;
+    MAYFLY_ASSIGN_OR_RETURN(contact.platform_id, TakeId(participant.mutable_platform_id(),
+                                                        "a participant has no usable id"));
+    contact.handle = ContactHandle(TakeText(participant.mutable_handle()));
+    contact.display_name = ContactHandle(TakeText(participant.mutable_display_name()));
+    contacts.push_back(std::move(contact));
+  }
+  return contacts;
+}
+
 }  // namespace
 
 std::string ReplaceInvalidUtf8(std::string bytes) {
@@ -198,6 +227,8 @@ link::Send EncodeSend(const connectors::OutgoingReply& reply) {
   send.set_conversation(reply.conversation.Reveal());
   send.set_idempotency_key(reply.idempotency_key);
   send.set_text(reply.text.Reveal());
+  send.set_in_reply_to(reply.in_reply_to.Reveal());
+  EncodeParticipants(reply.recipients, send.mutable_recipients());
   return send;
 }
 
@@ -207,6 +238,11 @@ Result<connectors::OutgoingReply> DecodeSend(link::Send* send) {
                                                      "a reply names no usable conversation"));
   reply.idempotency_key = send->idempotency_key();
   reply.text = MessageBody(Take(send->mutable_text()));
+  if (!send->in_reply_to().empty()) {
+    MAYFLY_ASSIGN_OR_RETURN(reply.in_reply_to, TakeId(send->mutable_in_reply_to(),
+                                                      "a reply answers no usable message"));
+  }
+  MAYFLY_ASSIGN_OR_RETURN(reply.recipients, DecodeParticipants(send->mutable_recipients()));
   return reply;
 }
 
@@ -232,6 +268,12 @@ void WipeRequest(link::CoreFrame* frame) {
   if (frame->has_send()) {
     WipeString(*frame->mutable_send()->mutable_text());
     WipeString(*frame->mutable_send()->mutable_conversation());
+    WipeString(*frame->mutable_send()->mutable_in_reply_to());
+    for (link::Participant& recipient : *frame->mutable_send()->mutable_recipients()) {
+      WipeString(*recipient.mutable_platform_id());
+      WipeString(*recipient.mutable_handle());
+      WipeString(*recipient.mutable_display_name());
+    }
   }
   if (frame->has_find_sent()) {
     WipeString(*frame->mutable_find_sent()->mutable_text());
@@ -244,14 +286,8 @@ link::PageConversation EncodeConversation(const PlatformConversation& conversati
   frame.set_id(conversation.id.Reveal());
   frame.set_group(conversation.group);
   frame.set_standing(static_cast<std::uint32_t>(conversation.standing));
-  for (const Contact& contact : conversation.participants) {
-    // The core keeps no more either (store/model/conversation.h).
-    if (static_cast<std::size_t>(frame.participants_size()) >= kParticipantsMax) break;
-    link::Participant* participant = frame.add_participants();
-    participant->set_platform_id(contact.platform_id.Reveal());
-    participant->set_handle(contact.handle.Reveal());
-    participant->set_display_name(contact.display_name.Reveal());
-  }
+  // The core keeps no more either (store/model/conversation.h).
+  EncodeParticipants(conversation.participants, frame.mutable_participants());
   return frame;
 }
 
@@ -265,17 +301,8 @@ Result<PlatformConversation> DecodeConversation(link::PageConversation* frame) {
     return Fail(ErrorCode::kProtocol, "a conversation has an unknown standing");
   }
   conversation.standing = static_cast<PlatformStanding>(frame->standing());
-  if (static_cast<std::size_t>(frame->participants_size()) > kParticipantsMax) {
-    return Fail(ErrorCode::kProtocol, "a conversation has more participants than are kept");
-  }
-  for (link::Participant& participant : *frame->mutable_participants()) {
-    Contact contact;
-    MAYFLY_ASSIGN_OR_RETURN(contact.platform_id, TakeId(participant.mutable_platform_id(),
-                                                        "a participant has no usable id"));
-    contact.handle = ContactHandle(TakeText(participant.mutable_handle()));
-    contact.display_name = ContactHandle(TakeText(participant.mutable_display_name()));
-    conversation.participants.push_back(std::move(contact));
-  }
+  MAYFLY_ASSIGN_OR_RETURN(conversation.participants,
+                          DecodeParticipants(frame->mutable_participants()));
   return conversation;
 }
 
@@ -315,6 +342,27 @@ Result<PlatformMessage> DecodeMessage(link::PageMessage* frame) {
   message.unreadable = static_cast<UnreadableReason>(frame->unreadable());
   message.has_unsupported_content = frame->has_unsupported_content();
   return message;
+}
+
+link::PageEdit EncodeEdit(const connectors::Edit& edit) {
+  link::PageEdit frame;
+  frame.set_conversation(edit.conversation.Reveal());
+  frame.set_id(edit.id.Reveal());
+  if (edit.edited_at) frame.set_edited_at_ms(ToMs(*edit.edited_at));
+  frame.set_text(edit.text.Reveal());
+  frame.set_has_unsupported_content(edit.has_unsupported_content);
+  return frame;
+}
+
+Result<connectors::Edit> DecodeEdit(link::PageEdit* frame) {
+  connectors::Edit edit;
+  MAYFLY_ASSIGN_OR_RETURN(edit.conversation, TakeId(frame->mutable_conversation(),
+                                                    "an edit names no usable conversation"));
+  MAYFLY_ASSIGN_OR_RETURN(edit.id, TakeId(frame->mutable_id(), "an edit names no usable message"));
+  if (frame->has_edited_at_ms()) edit.edited_at = ClaimedTime(frame->edited_at_ms());
+  edit.text = MessageBody(TakeText(frame->mutable_text()));
+  edit.has_unsupported_content = frame->has_unsupported_content();
+  return edit;
 }
 
 link::PageWithdrawal EncodeWithdrawal(const connectors::Withdrawal& withdrawal) {

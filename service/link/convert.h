@@ -45,6 +45,8 @@ link::PageConversation EncodeConversation(const connectors::PlatformConversation
 Result<connectors::PlatformConversation> DecodeConversation(link::PageConversation* conversation);
 link::PageMessage EncodeMessage(const connectors::PlatformMessage& message);
 Result<connectors::PlatformMessage> DecodeMessage(link::PageMessage* message);
+link::PageEdit EncodeEdit(const connectors::Edit& edit);
+Result<connectors::Edit> DecodeEdit(link::PageEdit* edit);
 link::PageWithdrawal EncodeWithdrawal(const connectors::Withdrawal& withdrawal);
 Result<connectors::Withdrawal> DecodeWithdrawal(link::PageWithdrawal* withdrawal);
 // Everything of a page but its items.

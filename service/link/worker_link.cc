@@ -216,6 +216,12 @@ Result<connectors::Page> WorkerLink::Fetch(const connectors::FetchRequest& fetch
         page.messages.push_back(std::move(item));
         return false;
       }
+      case link::WorkerFrame::kEdit: {
+        if (page.edits.size() >= limits.edits_max) break;
+        MAYFLY_ASSIGN_OR_RETURN(auto item, DecodeEdit(frame->mutable_edit()));
+        page.edits.push_back(std::move(item));
+        return false;
+      }
       case link::WorkerFrame::kWithdrawal: {
         if (page.withdrawals.size() >= limits.messages_max) break;
         MAYFLY_ASSIGN_OR_RETURN(auto item, DecodeWithdrawal(frame->mutable_withdrawal()));

@@ -21,6 +21,7 @@ namespace mayfly::service {
 struct LinkLimits {
   std::size_t messages_max = 2'000;
   std::size_t conversations_max = 2'000;
+  std::size_t edits_max = 2'000;
   std::size_t page_bytes_max = 8u << 20;
   std::size_t cursor_bytes_max = 16u << 10;
   std::size_t found_max = 100;   // items of one FindSent

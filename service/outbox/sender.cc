@@ -72,7 +72,9 @@ void Sender::SendOne(const Reply& reply, WorkerLink& link) {
   }
   const auto sent = link.Send({.conversation = job->conversation,
                                .idempotency_key = reply.id.ToString(),
-                               .text = job->reply.text});
+                               .text = job->reply.text,
+                               .in_reply_to = job->in_reply_to,
+                               .recipients = job->recipients});
   const TimePoint now = clock_.Now();
   if (sent) {
     auto marked = store_.outbox().MarkSent(reply.id, sent->id, sent->sent_at, now);

@@ -153,6 +153,11 @@ class Worker {
       *frame.mutable_message() = EncodeMessage(message);
       if (!Answer(&frame)) return;
     }
+    for (const auto& edit : page->edits) {
+      link::WorkerFrame frame;
+      *frame.mutable_edit() = EncodeEdit(edit);
+      if (!Answer(&frame)) return;
+    }
     for (const auto& withdrawal : page->withdrawals) {
       link::WorkerFrame frame;
       *frame.mutable_withdrawal() = EncodeWithdrawal(withdrawal);

@@ -30,10 +30,12 @@ struct Message {
   ConversationId conversation;
   AccountId account;
   Direction direction = Direction::kIncoming;
-  TimePoint sent_at;           // as the platform says; equals received_at where it says nothing
-  TimePoint received_at;       // first seen by us
-  TimePoint expires_at;        // the instant of its death
-  std::uint64_t sequence = 0;  // arrival order in this store, growing, for the change feed
+  TimePoint sent_at;      // as the platform says; equals received_at where it says nothing
+  TimePoint received_at;  // first seen by us
+  TimePoint expires_at;   // the instant of its death
+  std::optional<TimePoint> edited_at;  // of the latest change by its sender that we know of; as the
+                                       // platform says, or when we saw it where it says nothing
+  std::uint64_t sequence = 0;          // arrival order in this store, growing, for the change feed
   PlatformId platform_id;
   PlatformId sender_platform_id;
   ContactHandle sender_handle;

@@ -633,6 +633,7 @@ TEST_F(RestTest, MessagesComeNewestFirstEachWithItsOwnDeath) {
   EXPECT_EQ(Text(items[2], "sent_at"), "2026-02-01T08:00:00.000Z");
   EXPECT_EQ(Text(items[2], "received_at"), "2026-03-05T10:00:00.000Z");
   EXPECT_EQ(Text(items[2], "expires_at"), "2026-05-01T00:00:00.000Z");
+  EXPECT_TRUE(items[2].Find("edited_at")->is_null());
   EXPECT_EQ(Text(items[2], "direction"), "incoming");
   EXPECT_EQ(Text(*items[2].Find("sender"), "name"), "Name of ada");
   EXPECT_EQ(Text(*items[2].Find("sender"), "platform_id"), "did:plc:ada");
@@ -653,6 +654,29 @@ TEST_F(RestTest, MessagesComeNewestFirstEachWithItsOwnDeath) {
     ASSERT_LT(paged.size(), 10u);
   } while (!cursor.empty());
   EXPECT_EQ(paged, Ids(list));
+}
+
+TEST_F(RestTest, AnEditShowsItsTimeAndChangesTheTagOfItsConversation) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "frist");
+  const std::string target = "/v1/conversations/" + FirstConversation();
+  const std::string message = "/v1/messages/" + NewestMessage(FirstConversation());
+  const std::string tag = HeaderOf(Ask(Role::kComms, "GET", target), "ETag");
+  clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  store::CollectedPage page;
+  page.account = *AccountId::Parse(account);
+  page.edits = {{.conversation = PlatformId("convo-ada"),
+                 .id = PlatformId("m1"),
+                 .edited_at = clock_.Now(),
+                 .text = MessageBody("first")}};
+  ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()).has_value());
+  const json::Value edited = Body(Ask(Role::kComms, "GET", message));
+  EXPECT_EQ(Text(edited, "text"), "first");
+  EXPECT_EQ(Text(edited, "edited_at"), "2026-03-05T10:01:00.000Z");
+  EXPECT_EQ(Text(edited, "expires_at"), "2026-06-05T00:00:00.000Z");
+  const Response after = Ask(Role::kComms, "GET", target);
+  EXPECT_NE(HeaderOf(after, "ETag"), tag);
+  EXPECT_EQ(Text(Body(after), "last_activity_at"), "2026-03-05T10:00:00.000Z");
 }
 
 TEST_F(RestTest, EveryReadPathForgetsAtTheMillisecond) {

@@ -58,6 +58,9 @@ connectors::OutgoingReply MakeReply() {
   reply.conversation = PlatformId("conversation-1");
   reply.idempotency_key = "key-1";
   reply.text = MessageBody("Thank you, we will look at it.");
+  reply.in_reply_to = PlatformId("message-1");
+  reply.recipients = {{PlatformId("person-1"), ContactHandle("ana.example"), ContactHandle("Ana")},
+                      {PlatformId("person-2"), ContactHandle(), ContactHandle()}};
   return reply;
 }
 
@@ -165,6 +168,15 @@ TEST(WorkerLink, APageArrivesWhole) {
       stub.unreadable = UnreadableReason::kEncrypted;
       stub.has_unsupported_content = true;
       page.messages.push_back(stub);
+      page.edits.push_back({.conversation = PlatformId("conversation-1"),
+                            .id = PlatformId("message-3"),
+                            .edited_at = At(1'700'000'000'777),
+                            .text = MessageBody("b\xff"),
+                            .has_unsupported_content = true});
+      page.edits.push_back({.conversation = PlatformId("conversation-1"),
+                            .id = PlatformId("message-4"),
+                            .edited_at = std::nullopt,
+                            .text = MessageBody()});
       page.withdrawals.push_back({PlatformId("conversation-1"), PlatformId("message-0")});
       page.next.value = std::string("next \0\xfe", 7);
       page.caught_up = true;
@@ -193,6 +205,15 @@ TEST(WorkerLink, APageArrivesWhole) {
   EXPECT_EQ(page->messages[1].direction, Direction::kOutgoing);
   EXPECT_EQ(page->messages[1].unreadable, UnreadableReason::kEncrypted);
   EXPECT_TRUE(page->messages[1].has_unsupported_content);
+  ASSERT_EQ(page->edits.size(), 2u);
+  EXPECT_EQ(page->edits[0].conversation.Reveal(), "conversation-1");
+  EXPECT_EQ(page->edits[0].id.Reveal(), "message-3");
+  EXPECT_EQ(page->edits[0].edited_at, At(1'700'000'000'777));
+  EXPECT_EQ(page->edits[0].text.Reveal(), "b\xef\xbf\xbd");
+  EXPECT_TRUE(page->edits[0].has_unsupported_content);
+  EXPECT_EQ(page->edits[1].edited_at, std::nullopt);
+  EXPECT_TRUE(page->edits[1].text.empty());
+  EXPECT_FALSE(page->edits[1].has_unsupported_content);
   ASSERT_EQ(page->withdrawals.size(), 1u);
   EXPECT_EQ(page->withdrawals[0].id.Reveal(), "message-0");
   EXPECT_EQ(page->next.value, std::string("next \0\xfe", 7));
@@ -228,6 +249,15 @@ TEST(WorkerLink, SendFindAndCheckAnswer) {
       EXPECT_EQ(reply.conversation, MakeReply().conversation);
       EXPECT_EQ(reply.idempotency_key, "key-1");
       EXPECT_EQ(reply.text, MakeReply().text);
+      EXPECT_EQ(reply.in_reply_to.Reveal(), "message-1");
+      EXPECT_EQ(reply.recipients.size(), 2u);
+      if (reply.recipients.size() == 2) {
+        EXPECT_EQ(reply.recipients[0].platform_id.Reveal(), "person-1");
+        EXPECT_EQ(reply.recipients[0].handle.Reveal(), "ana.example");
+        EXPECT_EQ(reply.recipients[0].display_name.Reveal(), "Ana");
+        EXPECT_EQ(reply.recipients[1].platform_id.Reveal(), "person-2");
+        EXPECT_TRUE(reply.recipients[1].handle.empty());
+      }
       return connectors::SentReply{PlatformId("sent-1"), At(1'700'000'000'500)};
     };
     connector.on_find = [](const connectors::FindSentRequest& request)
@@ -578,18 +608,19 @@ TEST(HostileWorker, TooManyMessages) {
   worker.ExpectBrokenFetch();
 }
 
-TEST(HostileWorker, TooManyConversationsOrWithdrawals) {
-  for (const bool conversations : {true, false}) {
+TEST(HostileWorker, TooManyConversationsEditsOrWithdrawals) {
+  link::WorkerFrame conversation;
+  conversation.mutable_conversation()->set_id("c");
+  conversation.mutable_conversation()->set_standing(1);
+  link::WorkerFrame edit;
+  edit.mutable_edit()->set_conversation("c");
+  edit.mutable_edit()->set_id("m");
+  link::WorkerFrame withdrawal;
+  withdrawal.mutable_withdrawal()->set_conversation("c");
+  withdrawal.mutable_withdrawal()->set_id("m");
+  for (const link::WorkerFrame& frame : {conversation, edit, withdrawal}) {
     HostileWorker worker([&](Peer& peer) {
       const auto request = peer.Await();
-      link::WorkerFrame frame;
-      if (conversations) {
-        frame.mutable_conversation()->set_id("c");
-        frame.mutable_conversation()->set_standing(1);
-      } else {
-        frame.mutable_withdrawal()->set_conversation("c");
-        frame.mutable_withdrawal()->set_id("m");
-      }
       for (int i = 0; peer.Say(request, frame); ++i) ASSERT_LT(i, 100'000);
     });
     worker.ExpectBrokenFetch();
@@ -737,6 +768,40 @@ TEST(HostileWorker, UnusableItems) {
   breaks([](link::PageMessage* message) { message->set_direction(0); });
   breaks([](link::PageMessage* message) { message->set_direction(3); });
   breaks([](link::PageMessage* message) { message->set_unreadable(4); });
+  const auto edit_breaks = [](const std::string& conversation, const std::string& id) {
+    HostileWorker worker([&](Peer& peer) {
+      const auto request = peer.Await();
+      link::WorkerFrame frame;
+      frame.mutable_edit()->set_conversation(conversation);
+      frame.mutable_edit()->set_id(id);
+      peer.Say(request, frame);
+      peer.Say(request, EndFrame());
+    });
+    worker.ExpectBrokenFetch();
+  };
+  edit_breaks("", "m");
+  edit_breaks("c", "");
+  edit_breaks("c", "not utf-8 \xff");
+  edit_breaks(std::string(1025, 'c'), "m");
+}
+
+TEST(HostileWorker, AnEditedTimeOutsideTheCalendarIsNoTime) {
+  HostileWorker worker([](Peer& peer) {
+    const auto request = peer.Await();
+    link::WorkerFrame frame;
+    frame.mutable_edit()->set_conversation("c");
+    frame.mutable_edit()->set_id("m");
+    for (const std::int64_t ms : {std::int64_t{-1}, std::int64_t{253'402'300'800'000}}) {
+      frame.mutable_edit()->set_edited_at_ms(ms);
+      peer.Say(request, frame);
+    }
+    peer.Say(request, EndFrame());
+  });
+  const auto page = worker.link().Fetch(MakeFetch());
+  ASSERT_TRUE(page);
+  ASSERT_EQ(page->edits.size(), 2u);
+  EXPECT_EQ(page->edits[0].edited_at, std::nullopt);
+  EXPECT_EQ(page->edits[1].edited_at, std::nullopt);
 }
 
 TEST(HostileWorker, AnErrorThatIsNotAConnectorsIsAnUnknownOutcome) {

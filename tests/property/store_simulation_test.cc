@@ -1,6 +1,6 @@
 // 200 simulated days of a platform that serves pages late, twice, undated, from the future and in
-// any order; of staff who answer; of crashes, failed commits and late purges. After each step:
-// everything that was collected and lives is readable exactly once, and nothing else is.
+// any order, and edits them; of staff who answer; of crashes, failed commits and late purges. After
+// each step: everything that was collected and lives is readable exactly once, and nothing else is.
 #include <chrono>
 #include <iostream>
 #include <map>
@@ -62,6 +62,7 @@ class Simulation {
     EXPECT_EQ(store_->damaged_records(), 0u);
     EXPECT_GT(stored_, 100u) << "the simulation did something";
     EXPECT_GT(ended_.size(), 50u);
+    EXPECT_GT(edited_, 20u);
   }
 
  private:
@@ -72,6 +73,9 @@ class Simulation {
     std::optional<TimePoint> first_seen;  // stored
     bool withdrawn = false;               // by the platform
     ExpiryDay end{};                      // of its one life
+    // Its texts on the platform, each with the time at which it became that; the first has none.
+    std::vector<std::pair<std::optional<TimePoint>, std::string>> texts;
+    std::size_t shown = 0;  // which of them we must show
   };
 
   int Pick(int count) { return static_cast<int>(random_() % static_cast<std::uint64_t>(count)); }
@@ -94,8 +98,33 @@ class Simulation {
     } else {
       message.sent_at = now - milliseconds(Pick(3'600'000));
     }
+    message.texts = {{std::nullopt, "text of " + id}};
     messages_.emplace(id, message);
     return id;
+  }
+
+  // The sender changes a message; the platform reports it at once, later, again, or not in order.
+  void EditOne(store::CollectedPage& page, const std::set<std::string>& served) {
+    auto& [id, message] = *std::next(messages_.begin(), Pick(static_cast<int>(messages_.size())));
+    if (Pick(2) == 0) {
+      message.texts.emplace_back(clock_.Now() - milliseconds(Pick(60'000)),
+                                 std::to_string(message.texts.size()) + "th text of " + id);
+      // Two edits of one instant have no order.
+      auto& at = message.texts.back().first;
+      const auto previous = message.texts[message.texts.size() - 2].first;
+      if (previous && *at <= *previous) message.texts.pop_back();
+    }
+    if (served.contains(id) || message.texts.size() < 2) return;  // served as it stands
+    const std::size_t which =
+        1 + static_cast<std::size_t>(Pick(static_cast<int>(message.texts.size()) - 1));
+    page.edits.push_back({.conversation = PlatformId(message.conversation),
+                          .id = PlatformId(id),
+                          .edited_at = message.texts[which].first,
+                          .text = MessageBody(message.texts[which].second)});
+    if (message.first_seen && StartOf(message.end) > clock_.Now() && which > message.shown) {
+      message.shown = which;
+      if (!message.withdrawn) ++edited_;
+    }
   }
 
   void Collect() {
@@ -117,12 +146,24 @@ class Simulation {
     for (const std::string& id : ids) {
       const Known& message = messages_.at(id);
       if (message.withdrawn && !withdrawn.contains(id)) continue;  // the platform has it no more
+      const std::string& text = message.texts.back().second;
       served.push_back(message.direction == Direction::kIncoming
-                           ? Incoming(message.conversation, id, message.sent_at, "text of " + id)
-                           : Outgoing(message.conversation, id, message.sent_at, "text of " + id));
+                           ? Incoming(message.conversation, id, message.sent_at, text)
+                           : Outgoing(message.conversation, id, message.sent_at, text));
     }
     std::shuffle(served.begin(), served.end(), random_);
     auto page = PageOf(account_.id, served);
+    for (const auto& message : served) {
+      // A connector tells of the edit with the message.
+      Known& known = messages_.at(message.id.Reveal());
+      if (known.texts.size() < 2) continue;
+      page.edits.push_back({.conversation = message.conversation,
+                            .id = message.id,
+                            .edited_at = known.texts.back().first,
+                            .text = message.text});
+      if (!known.first_seen || StartOf(known.end) > now) known.shown = known.texts.size() - 1;
+    }
+    for (int i = messages_.empty() ? 0 : Pick(3); i > 0; --i) EditOne(page, ids);
     for (const std::string& id : withdrawn) {
       page.withdrawals.push_back({PlatformId(messages_.at(id).conversation), PlatformId(id)});
     }
@@ -179,6 +220,7 @@ class Simulation {
     ASSERT_TRUE(sent) << sent.error().message;
     ASSERT_TRUE(sent->message);
     message.first_seen = now;
+    message.texts = {{std::nullopt, "answer " + key}};
     message.end = sent->message->day;
     EXPECT_EQ(message.end, ExpiryDayOf(dated ? *message.sent_at : now, rule_));
     ++stored_;
@@ -216,11 +258,15 @@ class Simulation {
       for (std::size_t i = 0; i < thread.size(); ++i) {
         const Message& message = thread[i];
         seen.insert(message.platform_id.Reveal());
-        ids_.emplace(message.platform_id.Reveal(), message.id);
+        const Known& known = messages_.at(message.platform_id.Reveal());
+        const auto id = ids_.emplace(message.platform_id.Reveal(), message.id).first;
+        EXPECT_EQ(id->second, message.id) << "one id for one life";
+        EXPECT_EQ(message.text.Reveal(), known.texts[known.shown].second);
+        EXPECT_EQ(message.edited_at, known.texts[known.shown].first);
+        EXPECT_EQ(message.expires_at, StartOf(known.end)) << "no edit lengthens a life";
         EXPECT_LT(now, message.expires_at);
         EXPECT_LE(message.expires_at, conversation.expires_at);
-        EXPECT_EQ(conversation.platform_id,
-                  PlatformId(messages_.at(message.platform_id.Reveal()).conversation));
+        EXPECT_EQ(conversation.platform_id, PlatformId(known.conversation));
         if (i > 0) {
           EXPECT_GE(thread[i - 1].sent_at, message.sent_at);
         }
@@ -253,6 +299,7 @@ class Simulation {
   std::map<std::string, MessageId> ids_;
   std::set<ExpiryDay> ended_;
   std::uint64_t stored_ = 0;
+  std::uint64_t edited_ = 0;
   int pages_ = 0;
   int answers_ = 0;
 };

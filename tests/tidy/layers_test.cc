@@ -74,7 +74,9 @@ const std::vector<HeaderRule>& HeaderRules() {
         "store/audit_log.cc", "store/core.cc", "store/outbox_queue.cc", "store/tokens.cc"},
        "cryptography stays where it can be reviewed"},
       {{"zstd"}, {"store/keys/"}, "compression is part of sealing"},
-      {{"unicode/"}, {"connectors/graphemes.cc"}, "ICU stays behind connectors/graphemes.h"},
+      {{"unicode/"},
+       {"connectors/graphemes.cc", "connectors/mentions.cc"},
+       "ICU stays behind connectors/graphemes.h and connectors/mentions.h"},
       {{"toml++/"}, {"service/config.cc"}, "TOML stays inside the configuration"},
       {{"CLI/"},
        {"service/command_line.cc", "service/demo/"},
@@ -132,6 +134,8 @@ const std::vector<WordRule>& WordRules() {
            // Frames between core and worker, and the sealing of a rotated credential.
            "service/link/convert.cc",
            "service/worker/worker.cc",
+           // Compares handles.
+           "connectors/mentions.cc",
            // What people may read or give: the REST API and the printed token.
            "service/api/auth.cc",
            "service/api/render.cc",

@@ -233,6 +233,50 @@ TEST(Convert, OwnNamesAndPermissionsAreChecked) {
   EXPECT_EQ(DecodeCheckDone(&bad).error().code, ErrorCode::kProtocol);
 }
 
+TEST(Convert, AReplyCarriesNoMoreThanAConversationHas) {
+  connectors::OutgoingReply reply;
+  reply.conversation = PlatformId("c");
+  for (int i = 0; i < 60; ++i) {
+    reply.recipients.push_back({.platform_id = PlatformId("p" + std::to_string(i))});
+  }
+  link::Send send = EncodeSend(reply);
+  EXPECT_EQ(static_cast<std::size_t>(send.recipients_size()), kParticipantsMax);
+  link::Send good = send;
+  const auto decoded = DecodeSend(&good);
+  ASSERT_TRUE(decoded);
+  EXPECT_TRUE(decoded->in_reply_to.empty());
+  EXPECT_EQ(decoded->recipients.size(), kParticipantsMax);
+
+  link::Send many = send;
+  many.add_recipients()->set_platform_id("one more");
+  EXPECT_EQ(DecodeSend(&many).error().code, ErrorCode::kProtocol);
+  link::Send nobody = send;
+  nobody.mutable_recipients(0)->clear_platform_id();
+  EXPECT_EQ(DecodeSend(&nobody).error().code, ErrorCode::kProtocol);
+  for (const std::string& id : {std::string("\xff"), std::string(1025, 'm')}) {
+    link::Send answers = send;
+    answers.set_in_reply_to(id);
+    EXPECT_EQ(DecodeSend(&answers).error().code, ErrorCode::kProtocol);
+  }
+}
+
+TEST(Convert, AReplyIsWipedFromItsFrame) {
+  link::CoreFrame frame;
+  connectors::OutgoingReply reply;
+  reply.conversation = PlatformId("c");
+  reply.text = MessageBody("text");
+  reply.in_reply_to = PlatformId("m");
+  reply.recipients = {{PlatformId("p"), ContactHandle("h"), ContactHandle("n")}};
+  *frame.mutable_send() = EncodeSend(reply);
+  WipeRequest(&frame);
+  EXPECT_TRUE(frame.send().text().empty());
+  EXPECT_TRUE(frame.send().in_reply_to().empty());
+  ASSERT_EQ(frame.send().recipients_size(), 1);
+  EXPECT_TRUE(frame.send().recipients(0).platform_id().empty());
+  EXPECT_TRUE(frame.send().recipients(0).handle().empty());
+  EXPECT_TRUE(frame.send().recipients(0).display_name().empty());
+}
+
 TEST(Convert, ATimeThatNoCalendarHoldsIsNoTime) {
   for (const std::int64_t ms : {std::int64_t{-1}, INT64_MIN, INT64_MAX}) {
     link::PageMessage frame;

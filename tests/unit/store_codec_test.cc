@@ -57,7 +57,7 @@ std::vector<Case> Cases() {
   message.backfilled = true;
   message.reply = ReplyId{Day(100), Filled(0x22)};
   cases.push_back({"message", codec::Encode(message),
-                   "01"
+                   "02"
                    "0b"
                    "00" +
                        Sixteen("11") +
@@ -70,13 +70,30 @@ std::vector<Case> Cases() {
                        "0170"
                        "024869",
                    [](std::string_view b) { return Again(codec::DecodeMessage(b)); }});
+  codec::MessageRecord edited = message;
+  edited.has_unsupported_content = false;
+  edited.reply = std::nullopt;
+  edited.edited_at = Ms(2'000);
+  cases.push_back({"edited message", codec::Encode(edited),
+                   "02"
+                   "12"
+                   "00" +
+                       Sixteen("11") +
+                       "d00f"
+                       "e807"
+                       "ac02"
+                       "a01f"
+                       "026d31"
+                       "0170"
+                       "024869",
+                   [](std::string_view b) { return Again(codec::DecodeMessage(b)); }});
   codec::MessageRecord stub;
   stub.sent_at = Ms(-1);
   stub.received_at = Ms(-1);
   stub.unreadable = UnreadableReason::kUnsupportedKind;
   stub.withdrawn = true;
   cases.push_back({"tombstone", codec::Encode(stub),
-                   "01"
+                   "02"
                    "04"
                    "03" +
                        Sixteen("00") +
@@ -344,6 +361,30 @@ TEST(StoreCodec, WhatWasWrittenIsRead) {
   }
 }
 
+TEST(StoreCodec, AMessageOfTheFirstLayoutStaysReadable) {
+  const std::string golden =
+      "01"
+      "0b"
+      "00" +
+      Sixteen("11") +
+      "d00f"
+      "e807"
+      "ac02"
+      "c801" +
+      Sixteen("22") +
+      "026d31"
+      "0170"
+      "024869";
+  const auto message = codec::DecodeMessage(*FromHex(golden));
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->sent_at, Ms(1'000));
+  EXPECT_EQ(message->text, MessageBody("Hi"));
+  EXPECT_EQ(message->edited_at, std::nullopt);
+  EXPECT_EQ(ToHex(codec::Encode(*message)), "02" + golden.substr(2)) << "nothing else changed";
+  // It knew no edits, so the mark of one is damage.
+  EXPECT_FALSE(codec::DecodeMessage(*FromHex("0110" + golden.substr(4))));
+}
+
 TEST(StoreCodec, CutLongerOrOtherVersionedRecordsAreCorrupt) {
   for (const Case& c : Cases()) {
     for (std::size_t size = 0; size < c.encoded.size(); ++size) {
@@ -353,8 +394,10 @@ TEST(StoreCodec, CutLongerOrOtherVersionedRecordsAreCorrupt) {
     }
     EXPECT_FALSE(c.again(c.encoded + '\0')) << c.name;
     std::string other = c.encoded;
-    other[0] = 2;
-    EXPECT_FALSE(c.again(other)) << c.name;
+    for (const char version : {'\0', '\3'}) {
+      other[0] = version;
+      EXPECT_FALSE(c.again(other)) << c.name;
+    }
   }
 }
 

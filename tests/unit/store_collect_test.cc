@@ -43,6 +43,30 @@ class StoreCollect : public ::testing::TestWithParam<EngineKind> {
                                 TimePoint now = kNow) {
     return Must(store_->collection().Collect(PageOf(account_.id, std::move(messages)), now));
   }
+  std::size_t Edit(std::vector<store::CollectedEdit> edits, TimePoint now = kNow) {
+    auto page = PageOf(account_.id, {});
+    page.edits = std::move(edits);
+    return Must(store_->collection().Collect(page, now)).edited;
+  }
+  static store::CollectedEdit EditOf(const std::string& id, std::optional<TimePoint> edited_at,
+                                     const std::string& text) {
+    return {.conversation = PlatformId("anna"),
+            .id = PlatformId(id),
+            .edited_at = edited_at,
+            .text = MessageBody(text)};
+  }
+  // All rows of all dates, as they lie in the engine.
+  std::vector<std::pair<std::string, std::string>> AllRows() {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const Family family : store_.engine().Families(Family::Kind::kDay)) {
+      for (const char kind : std::string("mdshkcioqyb")) {
+        for (auto& row : store_.Rows(family, kind)) {
+          all.emplace_back(family.Name() + row.first, std::move(row.second));
+        }
+      }
+    }
+    return all;
+  }
   Message Only(TimePoint now) {
     const auto inbox = Inbox(*store_, now);
     if (inbox.size() != 1) throw std::runtime_error("one conversation was expected");
@@ -424,6 +448,160 @@ TEST_P(StoreCollect, WrittenAndWithdrawnInOnePageLeavesOnlyATombstone) {
   EXPECT_THAT(TextsOf(Thread(*store_, inbox.front().id, kNow)), ElementsAre("stays"));
   page.withdrawals.clear();
   EXPECT_EQ(Must(store_->collection().Collect(page, kNow)).duplicates, 3u);
+}
+
+TEST_P(StoreCollect, AnEditChangesTheTextAndNothingElse) {
+  Collect({Incoming("anna", "m1", kNow - hours(30), "frist"),
+           Incoming("anna", "m2", kNow - hours(2), "second"), Incoming("bert", "m3", kNow)});
+  const auto inbox = Inbox(*store_, kNow);
+  const ConversationId id = inbox.back().id;
+  Must(store_->conversations().Update(id, {.status = std::nullopt, .unread = false}, std::nullopt,
+                                      Officer(), kNow));
+  const auto look = LookAt(*store_, id, kNow);
+  const auto before = Must(store_->conversations().Get(look, id, kNow));
+  const auto thread_before = Thread(*store_, id, kNow);
+  const auto rows_before = AllRows();
+
+  const TimePoint edited_at = kNow - minutes(5);
+  EXPECT_EQ(Edit({EditOf("m1", edited_at, "first")}, kNow + minutes(1)), 1u);
+  const auto thread = Thread(*store_, id, kNow + minutes(1));
+  EXPECT_THAT(TextsOf(thread), ElementsAre("second", "first"));
+  const Message& edited = thread.back();
+  const Message& was = thread_before.back();
+  EXPECT_EQ(edited.edited_at, edited_at);
+  EXPECT_EQ(was.edited_at, std::nullopt);
+  EXPECT_EQ(thread.front().edited_at, std::nullopt);
+  EXPECT_EQ(edited.id, was.id);
+  EXPECT_EQ(edited.sent_at, was.sent_at);
+  EXPECT_EQ(edited.received_at, was.received_at);
+  EXPECT_EQ(edited.expires_at, was.expires_at);
+  EXPECT_EQ(edited.sequence, was.sequence);
+  EXPECT_EQ(edited.platform_id, was.platform_id);
+  EXPECT_EQ(edited.sender_handle, was.sender_handle);
+
+  // Whoever read the conversation sees that it changed. It neither moves nor is it unread.
+  const auto after = Must(store_->conversations().Get(look, id, kNow + minutes(1)));
+  EXPECT_EQ(after.revision, before.revision + 1);
+  EXPECT_EQ(after.last_message, before.last_message);
+  EXPECT_EQ(after.last_activity_at, before.last_activity_at);
+  EXPECT_EQ(after.expires_at, before.expires_at);
+  EXPECT_FALSE(after.unread);
+  EXPECT_EQ(Inbox(*store_, kNow + minutes(1)).back().id, id);
+
+  // The same keys and the same slots; sealed afresh where it lay, and the head with it.
+  const auto rows = AllRows();
+  ASSERT_EQ(rows.size(), rows_before.size());
+  std::string changed;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].first, rows_before[i].first);
+    if (rows[i].second == rows_before[i].second) continue;
+    changed += rows[i].first[std::string("D20260101").size() + 2];
+    const auto header = store::PeekSealed(rows[i].second);
+    const auto header_before = store::PeekSealed(rows_before[i].second);
+    ASSERT_TRUE(header && header_before);
+    EXPECT_EQ(header->slot.number, header_before->slot.number);
+    EXPECT_EQ(header->slot.generation, header_before->slot.generation);
+  }
+  EXPECT_THAT(changed, ::testing::UnorderedElementsAre('m', 'h', 'i'));
+  store_.Reopen();
+  EXPECT_THAT(TextsOf(Thread(*store_, id, kNow + minutes(1))), ElementsAre("second", "first"));
+}
+
+TEST_P(StoreCollect, AnEditThatSaysNothingNewWritesNothing) {
+  Collect({Incoming("anna", "m1", kNow - hours(3), "one")});
+  EXPECT_EQ(Edit({EditOf("m1", kNow - minutes(5), "two")}), 1u);
+  const auto rows = AllRows();
+  const TimePoint later = kNow + minutes(1);
+  EXPECT_EQ(Edit({EditOf("m1", kNow - minutes(5), "two")}, later), 0u) << "the same again";
+  EXPECT_EQ(Edit({EditOf("m1", std::nullopt, "two")}, later), 0u) << "the same, undated";
+  EXPECT_EQ(Edit({EditOf("m1", kNow + days(900), "two")}, later), 0u) << "the same, of the future";
+  EXPECT_EQ(Edit({EditOf("m1", kNow - minutes(6), "one")}, later), 0u) << "an older one";
+  EXPECT_EQ(AllRows(), rows);
+  // Served again with another text and without an edit, it stays as well.
+  EXPECT_EQ(Collect({Incoming("anna", "m1", kNow - hours(3), "three")}, later).duplicates, 1u);
+  EXPECT_EQ(AllRows(), rows);
+  EXPECT_EQ(Only(later).text, MessageBody("two"));
+}
+
+TEST_P(StoreCollect, TheLatestEditIsShown) {
+  Collect({Incoming("anna", "m1", kNow - hours(3), "one")});
+  EXPECT_EQ(
+      Edit({EditOf("m1", kNow - minutes(3), "three"), EditOf("m1", kNow - minutes(5), "two")}), 1u);
+  EXPECT_EQ(Only(kNow).text, MessageBody("three"));
+  EXPECT_EQ(Only(kNow).edited_at, kNow - minutes(3));
+  // Back to an earlier text is an edit too.
+  EXPECT_EQ(Edit({EditOf("m1", kNow - minutes(2), "one")}), 1u);
+  EXPECT_EQ(Only(kNow).text, MessageBody("one"));
+  // Undated ones have the time at which they were seen; a claim from the future is no time.
+  EXPECT_EQ(Edit({EditOf("m1", std::nullopt, "four")}), 1u);
+  EXPECT_EQ(Only(kNow).edited_at, kNow);
+  EXPECT_EQ(Edit({EditOf("m1", kNow + days(900), "five")}, kNow + minutes(1)), 1u);
+  EXPECT_EQ(Only(kNow + minutes(1)).edited_at, kNow + minutes(1));
+  EXPECT_EQ(Edit({EditOf("m1", kNow + minutes(2), "six")}, kNow + minutes(3)), 1u);
+  EXPECT_EQ(Only(kNow + minutes(3)).text, MessageBody("six"));
+  // What it is beside its text may change as well.
+  auto with_picture = EditOf("m1", kNow + minutes(4), "six");
+  with_picture.has_unsupported_content = true;
+  EXPECT_EQ(Edit({with_picture}, kNow + minutes(5)), 1u);
+  EXPECT_TRUE(Only(kNow + minutes(5)).has_unsupported_content);
+}
+
+TEST_P(StoreCollect, AnEditMakesNothingAndRevivesNothing) {
+  auto stub = Incoming("anna", "m3", kNow - hours(1));
+  stub.unreadable = UnreadableReason::kEncrypted;
+  Collect({Incoming("anna", "m1", kNow - hours(3), "stays"),
+           Incoming("anna", "m2", kNow - hours(2), "taken back"), stub,
+           Incoming("bert", "m4", kNow - days(88), "ends soon")});
+  auto page = PageOf(account_.id, {});
+  page.withdrawals = {{PlatformId("anna"), PlatformId("m2")}};
+  Must(store_->collection().Collect(page, kNow));
+  const Message ends = Thread(*store_, Inbox(*store_, kNow).back().id, kNow).front();
+
+  // Unknown, withdrawn, unreadable; past its limit when first served.
+  const auto rows = AllRows();
+  EXPECT_EQ(Edit({EditOf("never-seen", kNow, "back"), EditOf("m2", kNow, "back"),
+                  EditOf("m3", kNow, "back")}),
+            0u);
+  EXPECT_EQ(AllRows(), rows);
+  page = PageOf(account_.id, {Incoming("carla", "m5", kNow - days(100), "too old")});
+  page.edits = {EditOf("m5", kNow, "back")};
+  const auto outcome = Must(store_->collection().Collect(page, kNow));
+  EXPECT_EQ(outcome.past_horizon, 1u);
+  EXPECT_EQ(outcome.edited, 0u);
+  EXPECT_EQ(AllRows(), rows);
+
+  // At its expiry it is over, before any purge and after it.
+  const TimePoint end = ends.expires_at;
+  EXPECT_EQ(Edit({EditOf("m4", end - milliseconds(1), "until the end")}, end - milliseconds(1)),
+            1u);
+  EXPECT_EQ(Edit({EditOf("m4", end, "back")}, end), 0u);
+  Must(store_->purge().RunOnce(end));
+  EXPECT_EQ(Edit({EditOf("m4", end, "back")}, end), 0u);
+  const auto look = Must(store_->audit().LookAtInbox(Officer(), end));
+  EXPECT_EQ(FailureOf(store_->conversations().GetMessage(look, ends.id, end)), ErrorCode::kExpired);
+  EXPECT_THAT(Inbox(*store_, end), SizeIs(1));
+}
+
+TEST_P(StoreCollect, WrittenAndEditedInOnePageIsStoredAsEdited) {
+  auto page = PageOf(account_.id, {Incoming("anna", "m1", kNow - hours(1), "frist"),
+                                   Incoming("anna", "m2", kNow, "taken back")});
+  page.edits = {EditOf("m2", kNow, "taken back too"), EditOf("m1", kNow, "first")};
+  page.withdrawals = {{PlatformId("anna"), PlatformId("m2")}};
+  const auto outcome = Must(store_->collection().Collect(page, kNow));
+  EXPECT_EQ(outcome.stored, 1u);
+  EXPECT_EQ(outcome.edited, 0u);
+  EXPECT_EQ(outcome.withdrawn, 1u);
+  EXPECT_EQ(Only(kNow).text, MessageBody("first"));
+  EXPECT_EQ(Only(kNow).edited_at, kNow);
+  EXPECT_TRUE(Inbox(*store_, kNow).front().unread);
+  EXPECT_EQ(Inbox(*store_, kNow).front().revision, 1u);
+  // The same page again, and one that edits and withdraws what is stored.
+  EXPECT_EQ(Must(store_->collection().Collect(page, kNow)).edited, 0u);
+  page = PageOf(account_.id, {});
+  page.edits = {EditOf("m1", kNow + minutes(1), "third")};
+  page.withdrawals = {{PlatformId("anna"), PlatformId("m1")}};
+  EXPECT_EQ(Must(store_->collection().Collect(page, kNow + minutes(2))).withdrawn, 1u);
+  EXPECT_THAT(Thread(*store_, Inbox(*store_, kNow).front().id, kNow), IsEmpty());
 }
 
 TEST_P(StoreCollect, TheInboxPagesByLastActivityAndFilters) {

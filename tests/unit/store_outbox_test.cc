@@ -76,6 +76,10 @@ TEST_P(StoreOutbox, AReplyGoesFromQueuedToSentAndStandsInTheThreadOnce) {
 
   const auto job = Must(outbox().StartSending(queued.id, kNow + seconds(1)));
   EXPECT_EQ(job.conversation, PlatformId("anna"));
+  EXPECT_EQ(job.in_reply_to, PlatformId("m1"));
+  ASSERT_THAT(job.recipients, SizeIs(1));
+  EXPECT_EQ(job.recipients.front().platform_id, PlatformId("person-of-anna"));
+  EXPECT_EQ(job.recipients.front().handle, ContactHandle("anna.example"));
   EXPECT_EQ(job.reply.state, ReplyState::kSending);
   EXPECT_EQ(job.reply.attempts, 1u);
   EXPECT_EQ(job.reply.send_started_at, kNow + seconds(1));
@@ -121,6 +125,38 @@ TEST_P(StoreOutbox, APollThatIsFasterIsMergedWith) {
   ASSERT_THAT(thread, SizeIs(2));
   EXPECT_EQ(thread.front().id, done.message);
   EXPECT_EQ(thread.front().reply, queued.id);
+}
+
+TEST_P(StoreOutbox, AReplyToAWithdrawnMessageNamesNone) {
+  const Reply queued = Queue();
+  auto page = PageOf(account_.id, {});
+  page.withdrawals = {{PlatformId("anna"), PlatformId("m1")}};
+  Must(store_->collection().Collect(page, kNow));
+  const auto job = Must(outbox().StartSending(queued.id, kNow));
+  EXPECT_EQ(job.in_reply_to, PlatformId());
+  EXPECT_THAT(job.recipients, SizeIs(1));
+  EXPECT_EQ(Must(outbox().JobOf(queued.id, kNow)).in_reply_to, PlatformId());
+}
+
+TEST_P(StoreOutbox, AnEditedMessageOfOursStaysItsReplys) {
+  const Reply queued = Queue();
+  Must(outbox().StartSending(queued.id, kNow));
+  const Reply done = Must(outbox().MarkSent(queued.id, PlatformId("p9"), kNow, kNow));
+  auto page = PageOf(account_.id, {});
+  page.edits = {{.conversation = PlatformId("anna"),
+                 .id = PlatformId("p9"),
+                 .edited_at = kNow + seconds(5),
+                 .text = MessageBody("A better answer")}};
+  EXPECT_EQ(Must(store_->collection().Collect(page, kNow + minutes(1))).edited, 1u);
+  const auto thread = Thread(*store_, conversation_.id, kNow + minutes(1));
+  ASSERT_THAT(thread, SizeIs(2));
+  EXPECT_EQ(thread.front().id, done.message);
+  EXPECT_EQ(thread.front().direction, Direction::kOutgoing);
+  EXPECT_EQ(thread.front().text, MessageBody("A better answer"));
+  EXPECT_EQ(thread.front().edited_at, kNow + seconds(5));
+  EXPECT_EQ(thread.front().reply, queued.id);
+  EXPECT_EQ(Load(queued.id).text, MessageBody("An answer"))
+      << "what staff wrote is what they wrote";
 }
 
 TEST_P(StoreOutbox, SentWithoutATimeIsRecognisedWhenThePollServesOne) {
