@@ -9,6 +9,7 @@ cd "$(dirname "$0")/../.."
 root=$(realpath -m "$1")
 jobs=$2
 
+# shellcheck disable=SC2016  # apt and the shells inside expand these themselves
 mirror() {
   apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
     awk '$1 == "Debian" && $2 !~ /-/ { print $3; exit }'
@@ -40,6 +41,7 @@ git ls-files -z --cached --others --exclude-standard |
   while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
   tar --create --null --files-from=- | tar --extract --directory="$root/mayfly" --no-same-owner
 
+# shellcheck disable=SC2016
 inside() {
   unshare --mount --pid --fork --kill-child bash -c '
     set -euo pipefail
@@ -63,4 +65,5 @@ environment=(MAYFLY_JOBS="$jobs")
 for name in http_proxy https_proxy no_proxy; do
   [ -z "${!name:-}" ] || environment+=("$name=${!name}")
 done
+# shellcheck disable=SC2016
 inside "${environment[@]}" bash -c 'cd /mayfly && . /etc/os-release && echo "$PRETTY_NAME" && ./dev test'

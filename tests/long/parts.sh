@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What takes too long for every change, or a machine of its own. Read by ./dev, whose functions it
 # uses. `./dev long` runs every part, one after the other, each within its limit, and prints a
 # table; `./dev long PART` runs one and shows what it does.
@@ -35,12 +36,12 @@ sanitize() {
 fuzz() {
   local wanted=${1:-all} seconds=${2:-${MAYFLY_FUZZ_SECONDS:-60}} targets=() target log found
   need clang libclang-rt-dev
-  if [ "$wanted" = all ]; then
-    mapfile -t targets < <(ls tests/fuzz/corpus)
-  else
-    targets=("$wanted")
+  targets=(tests/fuzz/corpus/*)
+  targets=("${targets[@]##*/}")
+  if [ "$wanted" != all ]; then
     [ -d "tests/fuzz/corpus/$wanted" ] ||
-      die "There is no fuzzer $wanted." "one of: $(ls tests/fuzz/corpus | tr '\n' ' ')"
+      die "There is no fuzzer $wanted." "one of: ${targets[*]}"
+    targets=("$wanted")
   fi
   build fuzz "${targets[@]/#/fuzz_}"
   mkdir -p build/fuzz/findings
