@@ -6,8 +6,9 @@ if(MAYFLY_WERROR)
   target_compile_options(mayfly_flags INTERFACE -Werror)
 endif()
 if(MAYFLY_SANITIZE)
+  # Undefined behaviour ends the program, or nobody would look.
   target_compile_options(mayfly_flags INTERFACE -fsanitize=${MAYFLY_SANITIZE}
-                                                -fno-omit-frame-pointer)
+                                                -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(mayfly_flags INTERFACE -fsanitize=${MAYFLY_SANITIZE})
 endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")

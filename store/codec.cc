@@ -40,6 +40,15 @@ DatedId<Tag> DecodeId(Decoder& decoder) {
   return id;
 }
 
+// In the words in which it was written: P1W parses, and is written as P7D.
+RetentionPeriod DecodePeriod(Decoder& decoder) {
+  const std::string text = decoder.String();
+  const auto period = RetentionPeriod::Parse(text);
+  if (period && period->ToString() == text) return *period;
+  decoder.Spoil();
+  return {};
+}
+
 template <class T>
 Result<T> Finished(const Decoder& decoder, T value) {
   MAYFLY_RETURN_IF_ERROR(decoder.Finish());
@@ -104,6 +113,7 @@ std::uint64_t Decoder::Varint() {
   for (int shift = 0; shift < 64; shift += 7) {
     const std::uint8_t byte = Byte();
     if (shift == 63 && byte > 1) break;
+    if (shift > 0 && byte == 0) break;  // a longer form of a shorter number
     value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
     if ((byte & 0x80) == 0) return ok_ ? value : 0;
   }
@@ -487,14 +497,10 @@ Result<Account> DecodeAccount(std::string_view bytes) {
   const std::size_t option_count = decoder.Count(kOptionsMax);
   for (std::size_t i = 0; i < option_count && decoder.ok(); ++i) {
     std::string name = decoder.String();
+    if (!account.options.empty() && name <= account.options.rbegin()->first) decoder.Spoil();
     account.options[std::move(name)] = decoder.String();
   }
-  const auto retention = RetentionPeriod::Parse(decoder.String());
-  if (retention) {
-    account.retention = *retention;
-  } else {
-    decoder.Spoil();
-  }
+  account.retention = DecodePeriod(decoder);
   account.created_at = decoder.Time();
   account.revision = decoder.Varint();
   account.state =
@@ -584,12 +590,7 @@ Result<std::vector<UsedRule>> DecodeRules(std::string_view bytes) {
   for (std::size_t i = 0; i < count && decoder.ok(); ++i) {
     UsedRule rule;
     rule.zone = decoder.String();
-    const auto period = RetentionPeriod::Parse(decoder.String());
-    if (!period) {
-      decoder.Spoil();
-      break;
-    }
-    rule.period = *period;
+    rule.period = DecodePeriod(decoder);
     rule.last_used = decoder.Day();
     rules.push_back(std::move(rule));
   }

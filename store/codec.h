@@ -1,6 +1,7 @@
 // Records <-> bytes. Compact, versioned, bounds-checked: the first byte of every record is its
 // version; numbers are varints (LEB128), signed ones zigzag, strings length-prefixed; nothing may
-// follow the last field. Anything else is kCorrupt. Golden bytes: tests/unit/store_codec_test.cc; a
+// follow the last field. Anything else is kCorrupt, a second way to write the same value included:
+// what decodes encodes to the same bytes. Golden bytes: tests/unit/store_codec_test.cc; a
 // changed layout gets a new version byte and the old one stays readable.
 //
 // Encoded records with people's words are plain text: callers seal and wipe them (Core does).

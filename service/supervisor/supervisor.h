@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,13 @@ struct ListenAddress {
   bool proxies_only = false;  // the core closes everybody but the trusted proxies
 };
 
+// RLIMIT_DATA of a worker. What the sanitizers set aside at start is more than any limit.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr std::size_t kWorkerDataBytesMax = std::numeric_limits<std::size_t>::max();
+#else
+inline constexpr std::size_t kWorkerDataBytesMax = 48u << 20;
+#endif
+
 struct SupervisorOptions {
   std::filesystem::path core_program;       // executed as: program + core_arguments
   std::vector<std::string> core_arguments;  // without program name
@@ -45,7 +53,7 @@ struct SupervisorOptions {
   std::chrono::milliseconds drain_deadline{10'000};
   std::chrono::milliseconds restart_delay_first{200};
   std::chrono::milliseconds restart_delay_max{30'000};
-  std::size_t worker_data_bytes_max = 48u << 20;  // RLIMIT_DATA of a worker
+  std::size_t worker_data_bytes_max = kWorkerDataBytesMax;
   // Where the worker may read (Landlock): CA certificates, resolver files, zone data come by
   // default.
   std::vector<std::filesystem::path> worker_read_paths;

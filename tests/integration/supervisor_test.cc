@@ -116,7 +116,7 @@ TEST(Supervisor, ChildrenFindOnlyWhatIsTheirs) {
   EXPECT_EQ(supervisor.lines().Find("worker-environment "), "PATH TZ MALLOC_ARENA_MAX ");
   EXPECT_EQ(supervisor.lines().Find("worker-descriptors"), " 0 1 2 3 4");
   EXPECT_EQ(supervisor.lines().Find("worker-arguments"),
-            " --epoch 5 --read /opt/ca data=50331648 core=0");
+            " --epoch 5 --read /opt/ca data=" + std::to_string(kWorkerDataBytesMax) + " core=0");
   ASSERT_TRUE(supervisor.lines().Find("worker "));
   kill(supervisor.pid(), SIGTERM);
   EXPECT_TRUE(supervisor.lines().Find("drain"));

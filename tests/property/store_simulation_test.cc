@@ -2,6 +2,7 @@
 // any order, and edits them; of staff who answer; of crashes, failed commits and late purges. After
 // each step: everything that was collected and lives is readable exactly once, and nothing else is.
 #include <chrono>
+#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <random>
@@ -304,8 +305,15 @@ class Simulation {
   int answers_ = 0;
 };
 
+// MAYFLY_SEEDS asks for more of them.
+std::uint64_t SeedsWanted() {
+  const char* wanted = std::getenv("MAYFLY_SEEDS");
+  return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 2;
+}
+
 TEST(StoreSimulation, TwoHundredDaysInMemory) {
-  for (const std::uint64_t seed : {1u, 2u}) {
+  ASSERT_GT(SeedsWanted(), 0u) << "MAYFLY_SEEDS is no number";
+  for (std::uint64_t seed = 1; seed <= SeedsWanted(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Simulation(EngineKind::kMemory, seed).Run(200);
     if (HasFailure()) return;
