@@ -21,6 +21,8 @@ mayfly_test(mastodon_contract_test
   LIBRARIES mayfly::simulators LABELS integration)
 mayfly_test(mastodon_simulator_test SOURCES integration/mastodon_simulator_test.cc
             LIBRARIES mayfly::simulators LABELS integration)
+mayfly_test(mastodon_connector_test SOURCES integration/mastodon_connector_test.cc
+            LIBRARIES mayfly::connectors mayfly::simulators LABELS integration)
 mayfly_test(mastodon_citizen_test
   SOURCES integration/mastodon_citizen_test.cc support/citizen.cc
   LIBRARIES mayfly::simulators LABELS integration)

@@ -354,7 +354,8 @@ Result<MastodonStatus> Client::PostDirect(const MessageBody& text,
   request.body = PostStatusBody(text, in_reply_to_id);
   request.content_type = "application/json";
   if (!idempotency_key.empty()) {
-    request.headers.emplace_back("idempotency-key", Credential(idempotency_key));
+    // Encoded, so that no key can break the header.
+    request.headers.emplace_back("idempotency-key", Credential(Segment(idempotency_key)));
   }
   auto response = Call(request, Effect::kSends, kWriteStatuses, stop);
   WipeString(request.body);

@@ -960,7 +960,9 @@ Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_tok
     return watched.sent_s != 0 && watched.sent_s < Seconds(request.horizon);
   });
   bool done = false;
-  for (int steps = 0; !done && !Spent(work); ++steps) {
+  // A lost position is told before anything is read again.
+  const int steps_max = work.page.position_lost ? 2 : 1'000'000;
+  for (int steps = 0; steps < steps_max && !done && !Spent(work); ++steps) {
     const Status step = Step(work, done);
     if (step) continue;
     // What was finished is worth keeping; the next call will meet the trouble itself.
@@ -1053,52 +1055,56 @@ Result<std::vector<SentReply>> MastodonConnector::FindSent(const FindSentRequest
       if (IsOurs(status.account)) ours.insert_or_assign(status.id, std::move(status));
     }
   };
-  // The thread, if its top is there still; and what we wrote lately, wherever it hangs now.
+  const auto matching = [&] {
+    std::vector<std::pair<std::optional<TimePoint>, std::string>> found;
+    for (const auto& [id, status] : ours) {
+      if (status.created_at && *status.created_at < request.not_before) continue;
+      const std::map<std::string, Contact> others = Others(status);
+      if (ConversationId(root, others) != conversation) continue;
+      std::vector<std::string> handles;
+      for (const auto& [person, contact] : others) handles.push_back(contact.handle.Reveal());
+      bool cut = false;
+      const MessageBody text = Text(status, others, cut);
+      if (Comparable(text.Reveal()) ==
+          Comparable(WithoutLeadingMentions(request.text.Reveal(), handles))) {
+        found.emplace_back(status.created_at, id);
+      }
+    }
+    std::sort(found.begin(), found.end());
+    std::vector<SentReply> replies;
+    for (auto& [at, id] : found) replies.push_back({.id = PlatformId(id), .sent_at = at});
+    return replies;
+  };
+  // What we wrote lately, wherever it hangs now. Not every server shows private ones there.
+  bool listed_all = false;
+  std::string max_id;
+  for (int pages = 0; pages < kFindPagesMax && !listed_all; ++pages) {
+    auto listed = client_->ListOwnStatuses(own_->id, max_id, stop);
+    if (!listed) {
+      if (listed.error().code == ErrorCode::kPlatformRejected && max_id.empty()) break;
+      return Fail(std::move(listed).error());
+    }
+    std::string oldest;
+    for (const MastodonStatus& status : *listed) {
+      if (oldest.empty() || IsNewer(oldest, status.id)) oldest = status.id;
+      listed_all = listed_all || (status.created_at && *status.created_at < request.not_before);
+    }
+    listed_all = listed_all || listed->empty() || oldest == max_id;
+    add(*std::move(listed));
+    max_id = oldest;
+  }
+  if (std::vector<SentReply> replies = matching(); !replies.empty()) return replies;
+  // "Not found" is a verdict: the thread is asked, too.
   auto context = client_->GetContext(root, stop);
   if (context) {
     add(std::move(context->descendants));
-  } else if (context.error().code != ErrorCode::kPlatformRejected &&
-             context.error().code != ErrorCode::kProtocol) {
+  } else if (context.error().platform_code != kGone) {
     return Fail(std::move(context).error());
+  } else if (!listed_all) {
+    return Fail(ErrorCode::kPlatformRejected,
+                "The server shows neither our statuses nor the thread.");
   }
-  const bool thread_shown = context.has_value();
-  std::string max_id;
-  for (int pages = 0; pages < kFindPagesMax; ++pages) {
-    auto listed = client_->ListOwnStatuses(own_->id, max_id, stop);
-    if (!listed) {
-      if (thread_shown && listed.error().code == ErrorCode::kPlatformRejected) break;
-      return Fail(std::move(listed).error());
-    }
-    if (listed->empty()) break;
-    std::string oldest;
-    bool past = false;
-    for (const MastodonStatus& status : *listed) {
-      if (oldest.empty() || IsNewer(oldest, status.id)) oldest = status.id;
-      past = past || (status.created_at && *status.created_at < request.not_before);
-    }
-    add(*std::move(listed));
-    if (past || oldest == max_id) break;
-    max_id = oldest;
-  }
-  std::vector<std::pair<std::optional<TimePoint>, std::string>> found;
-  for (const auto& [id, status] : ours) {
-    if (status.created_at && *status.created_at < request.not_before) continue;
-    const std::map<std::string, Contact> others = Others(status);
-    if (ConversationId(root, others) != conversation) continue;
-    std::vector<std::string> handles;
-    for (const auto& [person, contact] : others) handles.push_back(contact.handle.Reveal());
-    bool cut = false;
-    const MessageBody text = Text(status, others, cut);
-    if (Comparable(text.Reveal()) !=
-        Comparable(WithoutLeadingMentions(request.text.Reveal(), handles))) {
-      continue;
-    }
-    found.emplace_back(status.created_at, id);
-  }
-  std::sort(found.begin(), found.end());
-  std::vector<SentReply> replies;
-  for (auto& [at, id] : found) replies.push_back({.id = PlatformId(id), .sent_at = at});
-  return replies;
+  return matching();
 }
 
 Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {
@@ -1128,7 +1134,8 @@ Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {
   MAYFLY_RETURN_IF_ERROR(note(kWriteStatuses, error_of(client_->ProbeWriting(stop))));
   if (!mentions) return report;
   MAYFLY_ASSIGN_OR_RETURN(const auto policy, client_->GetPolicy(stop));
-  // What is only filtered is asked for and collected; Fetch tells of it. What is dropped is nowhere.
+  // What is only filtered is asked for and collected; Fetch tells of it. What is dropped is
+  // nowhere.
   if (policy && policy->drops) report.permissions_missing.emplace_back(kPolicyDrops);
   return report;
 }

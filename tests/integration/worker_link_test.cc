@@ -135,6 +135,7 @@ TEST(WorkerLink, APageArrivesWhole) {
       page.caught_up = true;
       page.position_lost = true;
       page.skipped_past_horizon = 12;
+      page.warning = "policy-filters";
       return page;
     };
   }));
@@ -173,6 +174,7 @@ TEST(WorkerLink, APageArrivesWhole) {
   EXPECT_TRUE(page->caught_up);
   EXPECT_FALSE(page->history_complete);
   EXPECT_TRUE(page->position_lost);
+  EXPECT_EQ(page->warning, "policy-filters");
   EXPECT_EQ(page->skipped_past_horizon, 12u);
   EXPECT_FALSE(worker.link().broken());
 }
