@@ -12,6 +12,7 @@ namespace mayfly::connectors::mastodon {
 namespace {
 
 constexpr std::size_t kTokenBytesMax = 4'096;
+constexpr int kManyFailuresMax = 3;  // in a row, before a server counts as one without that call
 
 constexpr HttpLimits kHttpLimits = {.step_timeout = std::chrono::milliseconds(10'000),
                                     .total_deadline = std::chrono::milliseconds(20'000),
@@ -323,25 +324,35 @@ Result<Context> Client::GetContext(const std::string& id, std::stop_token stop) 
 Result<std::optional<std::vector<MastodonStatus>>> Client::GetStatuses(
     const std::vector<std::string>& ids, std::stop_token stop) {
   using Statuses = std::optional<std::vector<MastodonStatus>>;
-  if (!many_at_once_) return Statuses();
+  if (many_failures_ >= kManyFailuresMax) return Statuses();
   std::vector<std::pair<std::string, std::string>> query;
   query.reserve(ids.size());
   for (const std::string& id : ids) query.emplace_back("id[]", id);
   auto response = Get("/api/v1/statuses", std::move(query), kReadStatuses, stop);
-  if (!response) {
-    if (response.error().code != ErrorCode::kPlatformRejected) {
-      return Fail(std::move(response).error());
+  std::optional<Error> error;
+  if (response) {
+    auto statuses = ParseStatuses(response->body);
+    if (statuses) {
+      many_failures_ = 0;
+      return Statuses(*std::move(statuses));
     }
-    many_at_once_ = false;
-    return Statuses();
+    error = std::move(statuses).error();
+  } else {
+    error = std::move(response).error();
   }
-  auto statuses = ParseStatuses(response->body);
-  if (!statuses) {
-    // Another call of that name, perhaps. One at a time is slower and always there.
-    many_at_once_ = false;
-    return Statuses();
+  // Servers without this call refuse it, or fail at it. One at a time is slower and always there,
+  // and tells whether anything else is wrong.
+  switch (error->code) {
+    case ErrorCode::kPlatformRejected:
+      many_failures_ = kManyFailuresMax;
+      return Statuses();
+    case ErrorCode::kPlatformUnavailable:
+    case ErrorCode::kProtocol:
+      ++many_failures_;
+      return Statuses();
+    default:
+      return Fail(*std::move(error));
   }
-  return Statuses(*std::move(statuses));
 }
 
 Result<MastodonStatus> Client::PostDirect(const MessageBody& text,

@@ -95,7 +95,7 @@ class Client {
   Credential bearer_;
   std::unique_ptr<HttpClient> http_;
   std::uint64_t calls_ = 0;
-  bool many_at_once_ = true;  // until the server shows that it has no such call
+  int many_failures_ = 0;  // of asking for many statuses at once, in a row
 };
 
 }  // namespace mayfly::connectors::mastodon

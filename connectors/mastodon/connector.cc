@@ -22,14 +22,14 @@
 namespace mayfly::connectors::mastodon {
 namespace {
 
-constexpr std::size_t kCursorMax = 16 * 1024;      // of ours, by the contract
-constexpr std::size_t kCursorWanted = 15 * 1024;   // what is watched is cut to this
-constexpr std::uint64_t kCallsPerFetch = 30;       // then the core gets what there is
-constexpr int kEmptyPagesMax = 10;                 // in a row, that say that there is more
-constexpr int kFailuresPerThread = 3;              // then a message is taken without its thread
-constexpr int kParentsMax = 10;                    // asked for one by one
-constexpr int kFindPagesMax = 10;                  // of our own statuses
-constexpr int kPolicyEvery = 10;                   // polls
+constexpr std::size_t kCursorMax = 16 * 1024;     // of ours, by the contract
+constexpr std::size_t kCursorWanted = 15 * 1024;  // what is watched is cut to this
+constexpr std::uint64_t kCallsPerFetch = 30;      // then the core gets what there is
+constexpr int kEmptyPagesMax = 10;                // in a row, that say that there is more
+constexpr int kFailuresMax = 3;    // at one thread or status, in a row; then it is done without
+constexpr int kParentsMax = 10;    // asked for one by one
+constexpr int kFindPagesMax = 10;  // of our own statuses
+constexpr int kPolicyEvery = 10;   // polls
 constexpr std::size_t kWatchedMax = 150;           // messages re-read for edits and deletions
 constexpr std::size_t kSinglesPerFetch = 3;        // re-read one by one
 constexpr std::size_t kConfirmedPerFetch = 5;      // missing ones asked for again
@@ -41,7 +41,7 @@ constexpr std::size_t kCharactersPerAddress = 23;  // as Mastodon counts each ad
 // Words of Check and of Page::warning, beside the scopes.
 constexpr const char* kPolicyFilters = "notification-policy-filters";
 constexpr const char* kPolicyDrops = "notification-policy-drops";
-constexpr const char* kSentElsewhere = "reply-was-not-private";
+constexpr const char* kSentOtherwise = "reply-not-as-asked";
 
 // Ids grow: longer ones are newer, equally long ones compare byte by byte. True of the numbers of
 // Mastodon, Pleroma and snac, of GoToSocial's ULIDs and of Pleroma's flakes.
@@ -276,6 +276,7 @@ class MastodonConnector final : public Connector {
   // Nothing once the server has failed often enough to show it: one thread that is too large for
   // us, or that breaks the server, must not stop the account.
   Result<std::optional<Context>> ContextOf(const std::string& id, Work& work);
+  bool GivesUp(const std::string& id, const Error& error);
   std::optional<Place> KnownPlace(const MastodonStatus& status, const Work& work) const;
   Place PlaceIn(const MastodonStatus& head, const Context& context, const Work& work) const;
   Result<Place> PlaceByParents(const MastodonStatus& head, const Work& work);
@@ -309,7 +310,7 @@ class MastodonConnector final : public Connector {
   std::map<std::string, Contact> people_;         // with their names
   std::set<std::string> counted_;                 // as past the horizon
   std::set<std::string> seen_backs_;              // against a list that leads in a circle
-  std::string stuck_;                             // a thread that the server fails to show
+  std::string stuck_;                             // what the server fails to show
   int failures_ = 0;
   int polls_ = 0;
   std::string warning_;       // what the account's policy hides
@@ -574,14 +575,22 @@ Result<MastodonConnector::Place> MastodonConnector::PlaceByParents(const Mastodo
   return Place{.root = parent.empty() ? head.id : parent, .top = {}};
 }
 
+// A thing that the server refuses or has failed often enough to show is done without.
+bool MastodonConnector::GivesUp(const std::string& id, const Error& error) {
+  if (error.code == ErrorCode::kPlatformRejected) return true;
+  if (error.code != ErrorCode::kProtocol && error.code != ErrorCode::kPlatformUnavailable) {
+    return false;
+  }
+  failures_ = stuck_ == id ? failures_ + 1 : 1;
+  stuck_ = id;
+  return failures_ >= kFailuresMax;
+}
+
 Result<std::optional<Context>> MastodonConnector::ContextOf(const std::string& id, Work& work) {
   auto context = client_->GetContext(id, work.stop);
   if (context) return std::optional<Context>(*std::move(context));
-  const ErrorCode code = context.error().code;
-  if (code == ErrorCode::kProtocol || code == ErrorCode::kPlatformUnavailable) {
-    failures_ = stuck_ == id ? failures_ + 1 : 1;
-    stuck_ = id;
-    if (failures_ >= kFailuresPerThread) return std::optional<Context>();
+  if (context.error().code != ErrorCode::kPlatformRejected && GivesUp(id, context.error())) {
+    return std::optional<Context>();
   }
   return Fail(std::move(context).error());
 }
@@ -866,8 +875,7 @@ Status MastodonConnector::Recheck(Work& work) {
         Compare(*status, *watched, work);
       } else if (status.error().platform_code == kGone) {
         gone.insert(id);
-      } else if (status.error().code != ErrorCode::kPlatformRejected &&
-                 status.error().code != ErrorCode::kProtocol) {
+      } else if (!GivesUp(id, status.error())) {
         return Fail(std::move(status).error());
       }
     }
@@ -905,7 +913,7 @@ Status MastodonConnector::Finish(Work& work) {
   MAYFLY_RETURN_IF_ERROR(Recheck(work));
   // An empty list proves nothing: a server may give one to a token that it no longer knows.
   if (!work.proven) MAYFLY_RETURN_IF_ERROR(VerifyOwn(work.stop));
-  if (polls_++ % kPolicyEvery == 0) {
+  if (instance_->flavour == Flavour::kMastodon && polls_++ % kPolicyEvery == 0) {
     const auto policy = client_->GetPolicy(work.stop);
     if (policy) {
       warning_.clear();
@@ -959,16 +967,18 @@ Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_tok
   std::erase_if(work.position.watched, [&](const Watched& watched) {
     return watched.sent_s != 0 && watched.sent_s < Seconds(request.horizon);
   });
+  const std::string before = EncodeAll(work.position);
   bool done = false;
   // A lost position is told before anything is read again.
   const int steps_max = work.page.position_lost ? 2 : 1'000'000;
   for (int steps = 0; steps < steps_max && !done && !Spent(work); ++steps) {
     const Status step = Step(work, done);
     if (step) continue;
-    // What was finished is worth keeping; the next call will meet the trouble itself.
-    const bool progress = steps > 0 && step.error().code != ErrorCode::kCancelled &&
-                          step.error().code != ErrorCode::kCredentialDead;
-    if (progress) break;
+    // What was finished is worth keeping; the next call will meet the trouble itself, at once.
+    const bool progress = !work.page.messages.empty() || EncodeAll(work.position) != before;
+    const bool ends = step.error().code == ErrorCode::kCancelled ||
+                      step.error().code == ErrorCode::kCredentialDead;
+    if (progress && !ends) break;
     return Fail(step.error());
   }
   work.page.history_complete =
@@ -1037,10 +1047,10 @@ Result<SentReply> MastodonConnector::Send(const OutgoingReply& reply, std::stop_
       const MastodonStatus sent,
       client_->PostDirect(MessageBody(std::move(whole)), parent, reply.idempotency_key, stop));
 
-  // It is there now, whatever it became. A reply that more people read than were shown is told.
-  bool as_asked = IsMessage(sent);
-  for (const auto& [id, contact] : Others(sent)) as_asked = as_asked && asked_for.contains(id);
-  if (!as_asked) send_warning_ = kSentElsewhere;
+  // It is there now, whatever it became. A reply that others read than were shown is told.
+  std::set<std::string> reached;
+  for (const auto& [id, contact] : Others(sent)) reached.insert(id);
+  if (!IsMessage(sent) || reached != asked_for) send_warning_ = kSentOtherwise;
   return SentReply{.id = PlatformId(sent.id), .sent_at = sent.created_at};
 }
 
@@ -1132,7 +1142,7 @@ Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {
   const auto mentions = client_->ListMentions({}, stop);
   MAYFLY_RETURN_IF_ERROR(note(kReadNotifications, error_of(mentions)));
   MAYFLY_RETURN_IF_ERROR(note(kWriteStatuses, error_of(client_->ProbeWriting(stop))));
-  if (!mentions) return report;
+  if (!mentions || instance_->flavour != Flavour::kMastodon) return report;
   MAYFLY_ASSIGN_OR_RETURN(const auto policy, client_->GetPolicy(stop));
   // What is only filtered is asked for and collected; Fetch tells of it. What is dropped is
   // nowhere.

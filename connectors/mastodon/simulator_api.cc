@@ -137,8 +137,7 @@ SimulatorResponse Api::Handle(const SimulatorRequest& request) {
 
 bool Api::Take(PlatformFault fault) {
   const auto it = faults_.find(fault);
-  if (it == faults_.end() || it->second.first <= 0 ||
-      CountRequests("") <= it->second.second) {
+  if (it == faults_.end() || it->second.first <= 0 || CountRequests("") <= it->second.second) {
     return false;
   }
   --it->second.first;

@@ -94,9 +94,13 @@ class Platform final : public PlatformSimulator {
     const std::string person_id = simulator_->AddAccount(AcctOf(person));
     MastodonSimulator::PostOptions options{.at = at};
     for (const auto& seen : simulator_->StatusesSeenBy(AcctOf(person))) {
+      if (seen.visibility != "direct") continue;
+      // What the office sent through the API belongs to the thread that it answers.
+      const auto above = roots_.find(seen.in_reply_to_id);
+      roots_.try_emplace(seen.id, above != roots_.end() ? above->second : seen.id);
       // Nothing answers what is newer than itself; ids rise with time.
       const bool older = !at || sim::ById()(seen.id, sim::FirstIdAfter(*at));
-      if (older && !seen.deleted && seen.visibility == "direct") options.in_reply_to_id = seen.id;
+      if (older && !seen.deleted) options.in_reply_to_id = seen.id;
     }
     MAYFLY_ASSIGN_OR_RETURN(const auto posted,
                             simulator_->Post(author, mention + " " + text, options));

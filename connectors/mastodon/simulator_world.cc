@@ -145,7 +145,9 @@ std::string World::Render(const Account& author, const std::string& text) {
                     [&](const Entity& entity) { return Lookup(entity, author); });
 }
 
-void World::Mention(Note& note, const Account& author, const std::vector<std::string>& more) {
+// Who is no longer mentioned may still read it: Mastodon app/services/process_mentions_service.rb.
+void World::Mention(Note& note, const Account& author) {
+  note.silent.insert(note.silent.end(), note.mentions.begin(), note.mentions.end());
   note.mentions.clear();
   const auto add = [&](const std::string& id) {
     if (!Holds(note.mentions, id)) note.mentions.push_back(id);
@@ -154,7 +156,7 @@ void World::Mention(Note& note, const Account& author, const std::vector<std::st
     if (entity.kind != Entity::Kind::kMention) continue;
     if (const auto who = Lookup(entity, author)) add(who->id);
   }
-  for (const std::string& acct : more) {
+  for (const std::string& acct : note.named) {
     if (const Account* account = FindAccount(acct)) add(account->id);
   }
 }
@@ -179,13 +181,17 @@ tl::expected<Note*, Refusal> World::Post(Account& author, const Draft& draft) {
   note.created_at = draft.at.value_or(Now());
   if (Note* thread = FindNote(draft.in_reply_to)) {
     note.in_reply_to = thread->id;
-    note.in_reply_to_author = thread->author;
+    // Mastodon app/models/status.rb: an answer to oneself is one to whom oneself answered.
+    const bool carried =
+        IsMastodon() && thread->author == author.id && !thread->in_reply_to_author.empty();
+    note.in_reply_to_author = carried ? thread->in_reply_to_author : thread->author;
     note.thread = thread->thread;
   } else {
     note.thread = ++threads_;
   }
   note.html = draft.html && !author.local() ? *draft.html : Render(author, note.text);
-  Mention(note, author, author.local() ? std::vector<std::string>() : draft.mentions);
+  if (!author.local()) note.named = draft.mentions;
+  Mention(note, author);
   // A status that arrives late gets the id of its own time on Mastodon and GoToSocial.
   do {
     note.id = ids_.Next(options_.flavour == MastodonFlavour::kPleroma ? Now() : note.created_at);
@@ -219,7 +225,7 @@ tl::expected<Note*, Refusal> World::Edit(Note& note, const std::string& text,
   note.sensitive = note.sensitive || !spoiler_text.empty();
   note.html = Render(author, note.text);
   note.edited_at = Now();
-  Mention(note, author, {});
+  Mention(note, author);
   for (const std::string& mentioned : note.mentions) {
     if (!Holds(before, mentioned)) Deliver(note, accounts_.at(mentioned));
   }
@@ -230,9 +236,7 @@ tl::expected<Note*, Refusal> World::Edit(Note& note, const std::string& text,
 void World::Delete(Note& note) {
   note.deleted = true;
   for (auto& [id, other] : notes_) {
-    if (other.in_reply_to != note.id) continue;
-    other.in_reply_to.clear();
-    other.in_reply_to_author.clear();
+    if (other.in_reply_to == note.id) other.in_reply_to.clear();  // its author stays named
   }
   std::erase_if(notices_, [&](const auto& row) { return row.second.note == note.id; });
   for (auto it = entries_.begin(); it != entries_.end();) {
@@ -255,7 +259,10 @@ Note* World::FindNote(const std::string& id) {
 // Mastodon app/policies/status_policy.rb.
 bool World::IsVisible(const Note& note, const Account* viewer) const {
   if (viewer != nullptr) {
-    if (note.author == viewer->id || Holds(note.mentions, viewer->id)) return true;
+    if (note.author == viewer->id || Holds(note.mentions, viewer->id) ||
+        Holds(note.silent, viewer->id)) {
+      return true;
+    }
     if (accounts_.at(note.author).blocks.contains(viewer->id)) return false;
     if (note.visibility == "private") return viewer->follows.contains(note.author);
   }
@@ -295,6 +302,12 @@ std::vector<Note*> World::Descendants(const Note& note, const Account* viewer) {
     open.pop_back();
     if (IsVisible(*each, viewer)) found.push_back(each);
     reply_to(each->id);
+  }
+  // Mastodon app/models/concerns/status/threading_concern.rb: answers to oneself come first.
+  if (IsMastodon()) {
+    std::stable_partition(found.begin(), found.end(), [](const Note* each) {
+      return each->in_reply_to_author == each->author;
+    });
   }
   return found;
 }

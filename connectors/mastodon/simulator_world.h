@@ -72,6 +72,8 @@ struct Note {  // a status
   TimePoint created_at;
   std::optional<TimePoint> edited_at;
   std::vector<std::string> mentions;  // account ids
+  std::vector<std::string> silent;    // who was mentioned before an edit, and may still read it
+  std::vector<std::string> named;     // accts that are mentioned whatever the text says
   std::vector<Version> earlier;       // oldest first
   bool deleted = false;
 };
@@ -163,7 +165,7 @@ class World {
                                     const std::string& spoiler_text, bool attachments) const;
   std::optional<Mentioned> Lookup(const Entity& entity, const Account& author);
   std::string Render(const Account& author, const std::string& text);
-  void Mention(Note& note, const Account& author, const std::vector<std::string>& more);
+  void Mention(Note& note, const Account& author);
   void Deliver(Note& note, Account& recipient);
   void AddToEntry(const Account& owner, const Note& note);
   bool AnswersRecipient(const Note& note, const Account& recipient, const Account& sender);

@@ -546,6 +546,7 @@ TEST_P(MastodonFamily, ALostAnswerIsFoundAndNothingElseIs) {
   found = connector->FindSent(request, stop_.get_token());
   ASSERT_OK(found);
   ASSERT_EQ(found->size(), 1u);
+  Answer("ann@far.example", (*found)[0].id.Reveal(), "@office@social.example thanks");
   Drain(*connector, collected);
   EXPECT_TRUE(collected.messages.contains((*found)[0].id.Reveal()));
   EXPECT_EQ(CountWritten("my answer"), 1u);
@@ -757,7 +758,7 @@ TEST_F(MastodonConnector, AReplyThatWasPublishedOtherwiseIsTold) {
                        R"("content":"","account":{"id":"1","acct":"office"},"mentions":[]})"));
   ASSERT_OK(connector->Send(ReplyTo(collected, first.id, "answer"), stop_.get_token()));
   Drain(*connector, collected);
-  EXPECT_EQ(collected.warning, "reply-was-not-private");
+  EXPECT_EQ(collected.warning, "reply-not-as-asked");
 }
 
 TEST_F(MastodonConnector, RateLimitsSayWhenInTheServersWords) {
@@ -857,6 +858,39 @@ TEST_F(MastodonConnector, AThreadThatTheServerCannotShowStopsNothing) {
   EXPECT_TRUE(collected.caught_up);
   EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first", "second"}));
   EXPECT_EQ(collected.Conversations().size(), 1u);
+}
+
+TEST_F(MastodonConnector, AListThatFailsIsNotAskedForWithoutAPause) {
+  Say("ann@far.example", "@office@social.example first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  sim_->AnswerNext("GET", "/api/v1/conversations", Raw("", 502));
+  EXPECT_FAILS(connector->Fetch(After(collected.cursor), stop_.get_token()),
+               ErrorCode::kPlatformUnavailable);
+  Drain(*connector, collected);
+}
+
+TEST_F(MastodonConnector, AStatusThatTheServerCannotShowStopsNoPoll) {
+  StartSimulator({.before_4_3 = true});
+  const auto first = Say("ann@far.example", "@office@social.example first");
+  auto connector = Make();
+  for (int i = 0; i < 100; ++i) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + first.id, Raw("", 500));
+  }
+  Collected collected;
+  int failed = 0;
+  for (int i = 0; i < 10 && !collected.caught_up; ++i) {
+    const auto page = connector->Fetch(After(collected.cursor), stop_.get_token());
+    if (page) {
+      collected.Add(*page);
+    } else {
+      ++failed;
+    }
+  }
+  EXPECT_TRUE(collected.caught_up);
+  EXPECT_GT(failed, 0);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first"}));
 }
 
 TEST_F(MastodonConnector, AStrangersHtmlIsText) {

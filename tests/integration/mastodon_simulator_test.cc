@@ -352,9 +352,34 @@ TEST_F(Simulated, ADeletionRemovesSilentlyAndRepliesNoLongerSayToWhat) {
   ASSERT_TRUE(sim_->Delete(one).has_value());
   EXPECT_EQ(office_->Get("/api/v1/statuses/" + one).status, 404);
   EXPECT_EQ(Ids("/api/v1/notifications", "status.id"), Strings{two});
-  EXPECT_TRUE(office_->GetJson("/api/v1/statuses/" + two).Find("in_reply_to_id")->is_null());
+  const json::Value orphan = office_->GetJson("/api/v1/statuses/" + two);
+  EXPECT_TRUE(orphan.Find("in_reply_to_id")->is_null());
+  EXPECT_FALSE(orphan.Find("in_reply_to_account_id")->is_null());
   ASSERT_TRUE(sim_->Delete(two).has_value());
   EXPECT_EQ(office_->Get("/api/v1/conversations").body, "[]");
+}
+
+TEST_F(Simulated, AnEditThatMentionsNobodyIsStillReadable) {
+  LetStrangersWrite();
+  const std::string id = Post("ann", "@office hello");
+  ASSERT_TRUE(sim_->Edit(id, "hello all").has_value());
+  const json::Value status = office_->GetJson("/api/v1/statuses/" + id);
+  EXPECT_THAT(*status.Find("mentions")->AsArray(), IsEmpty());
+  EXPECT_EQ(Ids("/api/v1/conversations", "last_status.id"), Strings{id});
+  // And one that mentions somebody for the first time tells them.
+  ASSERT_TRUE(sim_->Edit(id, "@cid hello").has_value());
+  EXPECT_EQ(Client("cid", "read")->Get("/api/v1/statuses/" + id).status, 200);
+}
+
+TEST_F(Simulated, AnswersToOneselfComeFirstInAContext) {
+  const std::string top = Post("ann", "@office 1");
+  const std::string reply =
+      Send("{\"status\":\"@ann 2\",\"visibility\":\"direct\",\"in_reply_to_id\":\"" + top + "\"}")
+          .String("id")
+          .value();
+  const std::string own = Post("ann", "@office 3", {.in_reply_to_id = top});
+  const json::Value context = office_->GetJson("/api/v1/statuses/" + top + "/context");
+  EXPECT_EQ(Column(*context.Find("descendants"), "id"), (Strings{own, reply}));
 }
 
 TEST_F(Simulated, ADeletionAnswersWithTheTextAndOnlyTheAuthorMayAskForIt) {
@@ -578,6 +603,39 @@ TEST_F(Simulated, FaultsOfListsChangeOnlyTheList) {
   EXPECT_EQ(empty.body, "[]");
   EXPECT_THAT(empty.Header("link"), HasSubstr("rel=\"next\""));
   EXPECT_EQ(Ids(target, "last_status.id"), (Strings{two, one}));
+}
+
+TEST_F(Simulated, AnotherProcessControlsItOnlyWhenAskedTo) {
+  EXPECT_EQ(office_->Ask("POST", "/_sim/accounts", R"({"acct":"dan"})").status, 404);
+  EXPECT_EQ(sim_->StatusesSeenBy("dan").size(), 0u);
+  Start({.control_endpoints = true});
+  const SimulatorClient control(sim_->port(), "");
+  control.PostJson("/_sim/accounts", R"({"acct":"dan@far.example","displayName":"Dan"})");
+  control.PostJson("/_sim/policy", R"({"acct":"office","privateMentions":"accept"})");
+  const json::Value posted = control.PostJson(
+      "/_sim/post",
+      R"({"acct":"dan@far.example","text":"@office@social.example hi","spoilerText":"cw"})");
+  const std::string id = posted.String("id").value();
+  EXPECT_EQ(posted.String("conversationId").value(), sim_->ConversationOf("office", id));
+  const std::string token = control.PostJson("/_sim/token", R"({"acct":"office","scopes":"read"})")
+                                .String("token")
+                                .value();
+  const SimulatorClient reader(sim_->port(), token);
+  EXPECT_EQ(Column(reader.GetJson("/api/v1/conversations"), "last_status.spoiler_text"),
+            Strings{"cw"});
+  control.PostJson("/_sim/fault", R"({"name":"unavailable","count":1})");
+  EXPECT_EQ(reader.Get("/api/v1/conversations").status, 503);
+  control.PostJson("/_sim/edit", "{\"id\":\"" + id + "\",\"text\":\"@office@social.example ho\"}");
+  const json::Value state = control.GetJson("/_sim/state");
+  EXPECT_EQ(state.Find("requests")->Int("/api/v1/conversations").value(), 2);
+  EXPECT_EQ(state.Find("statuses")->Int("@office@social.example ho").value(), 1);
+  control.PostJson("/_sim/delete", "{\"id\":\"" + id + "\"}");
+  const json::Value seen = control.GetJson("/_sim/messages?viewer=office");
+  EXPECT_TRUE(seen.Find("messages")->AsArray()->at(0).Bool("deleted").value());
+  control.PostJson("/_sim/revoke", R"({"acct":"office"})");
+  EXPECT_EQ(reader.Get("/api/v1/conversations").status, 401);
+  EXPECT_EQ(control.Ask("POST", "/_sim/fault", R"({"name":"nonsense"})").status, 400);
+  EXPECT_EQ(control.Ask("POST", "/_sim/post", R"({"acct":"nobody","text":"x"})").status, 404);
 }
 
 TEST_F(Simulated, TheOfficeOfThePlatformIsReachedWithItsOptions) {
