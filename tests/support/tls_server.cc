@@ -70,12 +70,14 @@ struct TlsServer::Impl {
 
   void Prepare() {
     const Validity validity = AroundNow();
+    Validity leaf_validity = validity;
+    if (options.expired) leaf_validity.until -= std::chrono::hours(25);  // an hour ago
     const KeyPtr ca_key = MakeKey();
     const CertificatePtr ca =
         MakeCertificate("Mayfly test CA", ca_key.get(), nullptr, ca_key.get(), "", validity);
     const KeyPtr key = MakeKey();
     const CertificatePtr leaf = MakeCertificate("leaf", key.get(), ca.get(), ca_key.get(),
-                                                options.certificate_name, validity);
+                                                options.certificate_name, leaf_validity);
     ca_pem = ToPem(ca.get());
     context.reset(Must(SSL_CTX_new(TLS_server_method()), "context"));
     if (options.protocol_max != 0) {
@@ -130,6 +132,15 @@ struct TlsServer::Impl {
     if (options.never_shake_hands) {
       char byte = 0;
       while (recv(fd, &byte, 1, 0) > 0) continue;  // until the peer leaves
+      return;
+    }
+    if (!options.instead_of_handshake.empty()) {
+      char hello[4096];
+      if (recv(fd, hello, sizeof hello, 0) <= 0) return;
+      const std::string& bytes = options.instead_of_handshake;
+      if (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) return;  // the peer left first
+      shutdown(fd, SHUT_WR);
+      while (recv(fd, hello, sizeof hello, 0) > 0) continue;
       return;
     }
     const SslPtr ssl(SSL_new(context.get()));
