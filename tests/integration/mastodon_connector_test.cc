@@ -741,6 +741,10 @@ TEST_F(MastodonConnector, ALongTextIsRefusedBeforeItIsSent) {
   EXPECT_EQ(Sends(), before);
   ASSERT_OK(
       connector->Send(ReplyTo(collected, first.id, std::string(495, 'x')), stop_.get_token()));
+  // A host in another script is longer in bytes than as it is read.
+  EXPECT_FAILS(connector->Send(ReplyTo(collected, first.id, "@a@\u65e5\u672c\u8a9e.example"),
+                               stop_.get_token()),
+               ErrorCode::kAddsRecipient);
   const std::string address = "https://x.example/" + std::string(400, 'y');
   ASSERT_OK(connector->Send(ReplyTo(collected, first.id, address + " " + std::string(471, 'z')),
                             stop_.get_token()));
