@@ -109,7 +109,11 @@ class App {
       Log(LogLevel::kWarning, "outbox.interrupted",
           {{LogKey::kCount, static_cast<std::int64_t>(interrupted)}});
     }
-    workers_.emplace(control_, *store_, clock_, WorkerPoolOptions{.egress = config_.egress});
+    WorkerPoolOptions pool{.egress = config_.egress};
+    if (hooks_.worker_restart_delay) {
+      pool.restart_delay_first = pool.restart_delay_max = *hooks_.worker_restart_delay;
+    }
+    workers_.emplace(control_, *store_, clock_, pool);
     runners_.emplace(*store_, *workers_, clock_, config_.poll_interval);
     return {};
   }

@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "service/config.h"
@@ -22,6 +23,7 @@ struct CoreHooks {
   // The machine's clock when empty. Called before the sandbox is entered.
   std::function<std::unique_ptr<Clock>()> make_clock;
   std::function<void(store::PurgeStep, ExpiryDay)> purge_fail_point;
+  std::optional<std::chrono::milliseconds> worker_restart_delay;  // instead of a growing one
 };
 
 // Exit codes that the supervisor does not answer with a restart (sysexits.h).

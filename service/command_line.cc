@@ -193,6 +193,9 @@ int Serve(const Config& config, const ProgramTraits& traits) {
   options.admin_socket = config.admin_socket();
   options.port_file = config.port_file();
   options.drain_deadline = config.drain_deadline;
+  if (const auto delay = traits.core_restart_delay ? traits.core_restart_delay() : std::nullopt) {
+    options.restart_delay_first = options.restart_delay_max = *delay;
+  }
   if (!config.egress.ca_file.empty()) options.worker_read_paths = {config.egress.ca_file};
   std::error_code error;
   if (!fs::exists(options.worker_program, error)) {

@@ -26,3 +26,11 @@ mayfly_test(mastodon_connector_test SOURCES integration/mastodon_connector_test.
 mayfly_test(mastodon_citizen_test
   SOURCES integration/mastodon_citizen_test.cc support/citizen.cc
   LIBRARIES mayfly::simulators LABELS integration)
+# A hostile platform against the HTTP client, each connector and the real worker.
+mayfly_test(platform_hostile_test
+  SOURCES integration/platform_hostile_test.cc support/tls_server.cc
+  LIBRARIES mayfly::connectors mayfly::simulators mayfly::link mayfly::supervisor
+            OpenSSL::SSL OpenSSL::Crypto
+  LABELS integration)
+target_compile_definitions(platform_hostile_test PRIVATE MAYFLY_WORKER="$<TARGET_FILE:mayfly-worker>")
+add_dependencies(platform_hostile_test mayfly-worker)

@@ -1,5 +1,5 @@
-// The real programs under test: supervisor, core and worker as `mayfly-demo serve` starts them, a
-// simulated platform in this process, and one clock for all of them that the test moves.
+// The real programs under test: supervisor, core and worker as `mayfly-demo serve` starts them, and
+// one clock for all of them that the test moves. Simulated platforms run in the test's process.
 #ifndef MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
 #define MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
 
@@ -12,14 +12,21 @@
 #include <sys/types.h>
 #include <vector>
 
-#include "connectors/bluesky/simulator.h"
+#include <gtest/gtest.h>
+
+#include "connectors/platform_simulator.h"
 #include "service/demo/demo_clock.h"
 #include "store/model/json.h"
 
 namespace mayfly::testing {
 
-inline constexpr const char* kOffice = "stats-office.test";
-inline constexpr const char* kOfficeAppPassword = "office-app-pass-word";
+// The names in connectors.def, for tests that run on each of them.
+std::vector<std::string> Platforms();
+std::string PlatformName(const ::testing::TestParamInfo<std::string>& info);
+// How fast the clock must run so that the service polls this platform twice a second.
+double RateFor(const std::string& platform);
+// The values in the office's credential.
+std::vector<std::string> SecretsOf(const connectors::PlatformSimulator::Office& office);
 
 struct Answer {
   int status = 0;
@@ -49,9 +56,8 @@ std::vector<std::string> FindMarker(const std::map<std::string, std::string>& fi
 
 class ServiceProcess {
  public:
-  // Makes directories, configuration, keys, clock and platform with the office's account on it.
-  // Nothing runs yet.
-  explicit ServiceProcess(TimePoint start_at);
+  // Makes directories, configuration, keys and a clock that runs at `rate`. Nothing runs yet.
+  explicit ServiceProcess(TimePoint start_at, double rate = 1.0);
   ~ServiceProcess();  // ends everything that it started
 
   void Start();  // and waits until the port opens
@@ -69,12 +75,14 @@ class ServiceProcess {
   void MakeTokens();
   Answer Ask(const std::string& role, const std::string& method, const std::string& target,
              const std::string& body = "", std::map<std::string, std::string> headers = {});
-  std::string ConnectAccount();  // the account id
+  // The account id. An empty `retention` leaves the ceiling.
+  std::string ConnectAccount(const std::string& platform,
+                             const connectors::PlatformSimulator::Office& office,
+                             const std::string& retention = "");
   // Everything in the inbox: message ids and their texts, through list and thread pages.
   std::map<std::string, std::string> ReadAll();
 
   service::DemoClock& clock() { return *clock_; }
-  connectors::BlueskySimulator& platform() { return *platform_; }
   const std::filesystem::path& dir() const { return dir_; }
   std::filesystem::path data_dir() const { return dir_ / "data"; }
   std::filesystem::path config_file() const { return dir_ / "mayfly.toml"; }
@@ -84,10 +92,13 @@ class ServiceProcess {
  private:
   std::filesystem::path dir_;
   std::unique_ptr<service::DemoClock> clock_;
-  std::unique_ptr<connectors::BlueskySimulator> platform_;
   std::map<std::string, std::string> tokens_;
   pid_t supervisor_ = -1;
 };
+
+// The simulator of `platform` on the clock of `service`, which must outlive it.
+std::unique_ptr<connectors::PlatformSimulator> StartPlatform(const std::string& platform,
+                                                             ServiceProcess& service);
 
 }  // namespace mayfly::testing
 

@@ -20,7 +20,8 @@
 namespace mayfly::testing {
 namespace {
 
-constexpr int kDay = 24 * 60 * 60;
+constexpr int kHour = 60 * 60;
+constexpr int kDay = 24 * kHour;
 constexpr std::size_t kHeadMax = 64 * 1024;
 
 template <auto Free>
@@ -52,12 +53,12 @@ void AddExtension(X509* certificate, X509* issuer, int id, const std::string& va
 }
 
 Certificate MakeCertificate(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key,
-                            const std::string& alternative) {
+                            const std::string& alternative, long ends_in) {
   Certificate out(Must(X509_new(), "certificate"));
   X509_set_version(out.get(), 2);
   ASN1_INTEGER_set(X509_get_serialNumber(out.get()), issuer == nullptr ? 1 : 2);
   X509_gmtime_adj(X509_getm_notBefore(out.get()), -kDay);
-  X509_gmtime_adj(X509_getm_notAfter(out.get()), kDay);
+  X509_gmtime_adj(X509_getm_notAfter(out.get()), ends_in);
   X509_set_pubkey(out.get(), key);
   X509_NAME* subject = X509_get_subject_name(out.get());
   X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
@@ -130,10 +131,11 @@ struct TlsServer::Impl {
   void Prepare() {
     const Key ca_key = MakeKey();
     const Certificate ca =
-        MakeCertificate("Mayfly test CA", ca_key.get(), nullptr, ca_key.get(), "");
+        MakeCertificate("Mayfly test CA", ca_key.get(), nullptr, ca_key.get(), "", kDay);
     const Key key = MakeKey();
     const Certificate leaf =
-        MakeCertificate("leaf", key.get(), ca.get(), ca_key.get(), options.certificate_name);
+        MakeCertificate("leaf", key.get(), ca.get(), ca_key.get(), options.certificate_name,
+                        options.expired ? -kHour : kDay);
     ca_pem = ToPem(ca.get());
     context.reset(Must(SSL_CTX_new(TLS_server_method()), "context"));
     if (options.protocol_max != 0) {
@@ -188,6 +190,15 @@ struct TlsServer::Impl {
     if (options.never_shake_hands) {
       char byte = 0;
       while (recv(fd, &byte, 1, 0) > 0) continue;  // until the peer leaves
+      return;
+    }
+    if (!options.instead_of_handshake.empty()) {
+      char hello[4096];
+      if (recv(fd, hello, sizeof hello, 0) <= 0) return;
+      const std::string& bytes = options.instead_of_handshake;
+      if (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) return;  // the peer left first
+      shutdown(fd, SHUT_WR);
+      while (recv(fd, hello, sizeof hello, 0) > 0) continue;
       return;
     }
     const std::unique_ptr<SSL, Deleter<SSL_free>> ssl(SSL_new(context.get()));
