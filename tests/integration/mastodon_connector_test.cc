@@ -391,6 +391,22 @@ TEST_P(MastodonFamily, WhatWeWriteElsewhereIsCollected) {
   EXPECT_EQ(collected.messages.contains(other.id), !IsSnac());
 }
 
+TEST_P(MastodonFamily, AnotherBranchOfAKnownThreadIsReadAfterARestart) {
+  if (IsSnac()) GTEST_SKIP() << "snac shows a branch only to who asks for it";
+  const auto first = Say("ann@far.example", "@office@social.example question");
+  const auto second = Answer("ann@far.example", first.id, "@office@social.example more");
+  Collected collected;
+  auto before = Make();
+  Drain(*before, collected);
+  const auto branch = Answer("office", first.id, "@ann@far.example a branch of its own");
+  Answer("ann@far.example", second.id, "@office@social.example and more");
+  auto after = Make();
+  Drain(*after, collected);
+  EXPECT_TRUE(collected.messages.contains(branch.id));
+  EXPECT_EQ(collected.messages.size(), 4u);
+  EXPECT_EQ(collected.Conversations().size(), 1u);
+}
+
 TEST_P(MastodonFamily, AnEditIsReported) {
   const auto first = Say("ann@far.example", "@office@social.example frist");
   auto connector = Make();
@@ -741,6 +757,10 @@ TEST_F(MastodonConnector, ALongTextIsRefusedBeforeItIsSent) {
   EXPECT_EQ(Sends(), before);
   ASSERT_OK(
       connector->Send(ReplyTo(collected, first.id, std::string(495, 'x')), stop_.get_token()));
+  // A host in another script is longer in bytes than as it is read.
+  EXPECT_FAILS(connector->Send(ReplyTo(collected, first.id, "@a@\u65e5\u672c\u8a9e.example"),
+                               stop_.get_token()),
+               ErrorCode::kAddsRecipient);
   const std::string address = "https://x.example/" + std::string(400, 'y');
   ASSERT_OK(connector->Send(ReplyTo(collected, first.id, address + " " + std::string(471, 'z')),
                             stop_.get_token()));
@@ -891,6 +911,48 @@ TEST_F(MastodonConnector, AStatusThatTheServerCannotShowStopsNoPoll) {
   EXPECT_TRUE(collected.caught_up);
   EXPECT_GT(failed, 0);
   EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first"}));
+}
+
+// As snac itself writes it: people who are mentioned are numbered from 0, and we are not among
+// them.
+TEST_F(MastodonConnector, PeopleOnSnacAreTheirAddresses) {
+  StartSimulator({.flavour = MastodonFlavour::kSnac});
+  const auto notification = [](const std::string& id, const std::string& author,
+                               const std::string& mentions) {
+    return R"({"id":")" + id + R"(","type":"mention","created_at":"2026-11-22T11:00:00.000Z",)" +
+           R"("status":{"id":"17638092)" + id + R"(abc","created_at":"2026-11-22T11:00:00.000Z",)" +
+           R"("visibility":"private","in_reply_to_id":null,"content":"text )" + id +
+           R"(","account":{"id":"d41d8cd98f00b204e9800998ecf8427)" + id + R"(","acct":")" + author +
+           R"(@far.example","url":"https://far.example/)" + author + R"("},"mentions":[)" +
+           mentions + "]}}";
+  };
+  const std::string cleo =
+      R"({"id":"0","acct":"cleo@other.example","url":"https://other.example/cleo"})";
+  const std::string dan =
+      R"({"id":"0","acct":"dan@other.example","url":"https://other.example/dan"})";
+  const std::string list = "[" + notification("3", "ann", "") + "," +
+                           notification("2", "ann", cleo) + "," + notification("1", "ann", dan) +
+                           "]";
+  for (int i = 0; i < 3; ++i) sim_->AnswerNext("GET", "/api/v1/notifications", Raw(list));
+  for (const char* id : {"1", "2", "3"}) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/17638092" + std::string(id) + "abc/context",
+                     Raw(R"({"ancestors":[],"descendants":[]})"));
+  }
+  auto connector = Make();
+  const auto page = connector->Fetch(After({}), stop_.get_token());
+  ASSERT_OK(page);
+  Collected collected;
+  collected.Add(*page);
+  EXPECT_EQ(collected.messages.size(), 3u);
+  EXPECT_EQ(collected.Conversations().size(), 3u);
+  std::set<std::string> people;
+  for (const auto& [id, conversation] : collected.conversations) {
+    for (const Contact& contact : conversation.participants) {
+      people.insert(contact.platform_id.Reveal());
+    }
+  }
+  EXPECT_EQ(people, (std::set<std::string>{"https://far.example/ann", "https://other.example/cleo",
+                                           "https://other.example/dan"}));
 }
 
 TEST_F(MastodonConnector, AStrangersHtmlIsText) {

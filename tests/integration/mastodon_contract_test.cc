@@ -133,6 +133,41 @@ TEST_F(MastodonContract, WhatIsRefused) {
   Holds(*office_, "POST", "/api/v1/statuses", "/api/v1/statuses", R"({"status":""})", 422);
 }
 
+// Its description asks for little, but knows the names of GoToSocial's members and their types.
+TEST(GoToSocialContract, WhatIsReadAndWritten) {
+  std::string reason;
+  const auto contract = PlatformContract::Open("gotosocial/swagger.dm.json", &reason);
+  if (contract == nullptr) GTEST_SKIP() << reason;
+  const SimulatedClock clock(ParseRfc3339("2026-11-24T12:00:00Z").value());
+  const auto sim =
+      MastodonSimulator::Start(clock, {.flavour = MastodonFlavour::kGoToSocial}).value();
+  sim->AddAccount("office");
+  sim->AddAccount("bob@far.example");
+  const SimulatorClient office(sim->port(), sim->IssueToken("office", "read write").value());
+  const auto posted =
+      sim->Post("bob@far.example", "@office@social.example hello", {.images = 1}).value();
+  const auto holds = [&](const std::string& method, const std::string& target,
+                         const std::string& path, const std::string& body = "") {
+    const RawResponse response = office.Ask(method, target, body);
+    EXPECT_EQ(response.status, 200) << method << " " << target << ": " << response.body;
+    EXPECT_EQ(contract->Check(method, path, response.status, response.body), "")
+        << method << " " << target << ": " << response.body;
+  };
+  holds("GET", "/api/v1/conversations", "/api/v1/conversations");
+  holds("GET", "/api/v1/notifications", "/api/v1/notifications");
+  holds("GET", "/api/v1/statuses/" + posted.id, "/api/v1/statuses/{id}");
+  holds("GET", "/api/v1/statuses/" + posted.id + "/context", "/api/v1/statuses/{id}/context");
+  holds("GET", "/api/v1/accounts/verify_credentials", "/api/v1/accounts/verify_credentials");
+  holds("GET", "/api/v2/instance", "/api/v2/instance");
+  // The description has "conversation" in this path; GoToSocial's conversations.go names all of
+  // them below "/v1/conversations".
+  holds("POST", "/api/v1/conversations/" + posted.conversation_id + "/read",
+        "/api/v1/conversation/{id}/read");
+  holds("POST", "/api/v1/statuses", "/api/v1/statuses",
+        R"({"status":"@bob@far.example yes","visibility":"direct"})");
+  EXPECT_NE(contract->Check("GET", "/api/v1/conversations", 200, R"([{"id":1}])"), "");
+}
+
 // A check that lets everything through would prove nothing.
 TEST_F(MastodonContract, ABrokenAnswerIsNoticed) {
   const std::string path = "/api/v1/conversations";

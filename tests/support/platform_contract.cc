@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -55,6 +56,17 @@ Value Cleaned(const Value& schema, Document::AllocatorType& allocator) {
     out.AddMember(Value(member.name, allocator), value, allocator);
   }
   return out;
+}
+
+void RemoveNulls(Value& value) {
+  if (value.IsArray()) {
+    for (Value& item : value.GetArray()) RemoveNulls(item);
+  } else if (value.IsObject()) {
+    for (auto it = value.MemberBegin(); it != value.MemberEnd();) {
+      RemoveNulls(it->value);
+      it = it->value.IsNull() ? value.EraseMember(it) : std::next(it);
+    }
+  }
 }
 
 std::string TextOf(const rapidjson::Pointer& pointer) {
@@ -110,18 +122,21 @@ std::string PlatformContract::Check(const std::string& method, const std::string
   }
   if (response == nullptr) return "not described: " + method + " " + path + " " + at;
   const Value* schema = rapidjson::Pointer("/content/application~1json/schema").Get(*response);
+  if (schema == nullptr) schema = rapidjson::Pointer("/schema").Get(*response);  // Swagger 2.0
   if (schema == nullptr) return "no schema: " + method + " " + path + " " + std::to_string(status);
 
   // One document with the answer's schema at its root and everything that it may refer to.
   Document rules(rapidjson::kObjectType);
   auto& allocator = rules.GetAllocator();
-  Value schemas(rapidjson::kObjectType);
-  for (const auto& member : impl_->document["components"]["schemas"].GetObject()) {
-    schemas.AddMember(Value(member.name, allocator), Cleaned(member.value, allocator), allocator);
+  for (const char* place : {"/components/schemas", "/definitions"}) {
+    const Value* named = rapidjson::Pointer(place).Get(impl_->document);
+    if (named == nullptr) continue;
+    Value schemas(rapidjson::kObjectType);
+    for (const auto& member : named->GetObject()) {
+      schemas.AddMember(Value(member.name, allocator), Cleaned(member.value, allocator), allocator);
+    }
+    rapidjson::Pointer(place).Set(rules, schemas, allocator);
   }
-  Value components(rapidjson::kObjectType);
-  components.AddMember("schemas", schemas, allocator);
-  rules.AddMember("components", components, allocator);
   while (schema->HasMember("$ref")) {
     const std::string leads = std::string((*schema)["$ref"].GetString()).substr(1);
     schema = rapidjson::Pointer(leads.c_str()).Get(impl_->document);
@@ -132,6 +147,7 @@ std::string PlatformContract::Check(const std::string& method, const std::string
 
   Document value;
   if (value.Parse(json.c_str(), json.size()).HasParseError()) return "it is not JSON";
+  if (impl_->document.HasMember("swagger")) RemoveNulls(value);  // 2.0 cannot say "or null"
   const rapidjson::SchemaDocument compiled(rules);
   rapidjson::SchemaValidator validator(compiled);
   if (value.Accept(validator)) return "";

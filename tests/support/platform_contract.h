@@ -1,5 +1,6 @@
-// A platform's own OpenAPI description, against which its simulator's answers are held. Such files
-// are not part of the project; they lie beside it, or the test is skipped.
+// A platform's own OpenAPI (3.x) or Swagger (2.0) description, against which its simulator's
+// answers are held. Such files are not part of the project; they lie beside it, or the test is
+// skipped.
 #ifndef MAYFLY_TESTS_SUPPORT_PLATFORM_CONTRACT_H_
 #define MAYFLY_TESTS_SUPPORT_PLATFORM_CONTRACT_H_
 
