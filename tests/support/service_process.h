@@ -44,7 +44,7 @@ struct RunResult {
 RunResult RunProgram(const std::vector<std::string>& command);
 
 // Polls `condition` until it holds, for at most `seconds` of real time (not the test's clock).
-bool Eventually(const std::function<bool()>& condition, int seconds = 30);
+bool Eventually(const std::function<bool()>& condition, int seconds = 60);
 
 std::string ProgramDir();  // where mayfly, mayfly-worker and mayfly-demo lie
 
@@ -62,7 +62,7 @@ class ServiceProcess {
 
   void Start();  // and waits until the port opens
   void StartWithoutWaiting();
-  bool AwaitAnswer(int seconds = 30);  // healthz answers
+  bool AwaitAnswer(int seconds = 60);  // healthz answers
   int Stop();                          // SIGTERM; the supervisor's exit code
   void KillSupervisor();               // SIGKILL
   bool KillCore();                     // SIGKILL; false when there is none at the moment
