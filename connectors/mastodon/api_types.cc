@@ -376,6 +376,8 @@ std::string PostStatusBody(const MessageBody& text, const std::string& in_reply_
   std::string body;
   json::Writer writer(&body);
   writer.StartObject().Field("status", text.Reveal()).Field("visibility", "direct");
+  // GoToSocial and Pleroma may be set to read Markdown; what was written is what is meant.
+  writer.Field("content_type", "text/plain");
   if (!in_reply_to_id.empty()) writer.Field("in_reply_to_id", in_reply_to_id);
   writer.EndObject();
   return body;

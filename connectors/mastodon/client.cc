@@ -379,7 +379,8 @@ Result<MastodonStatus> Client::PostDirect(const MessageBody& text,
 Status Client::ProbeWriting(std::stop_token stop) {
   HttpRequest request;
   request.method = "PUT";
-  request.path = "/api/v1/statuses/0";
+  // As long as any server's ids are: snac cuts ten characters off without looking.
+  request.path = "/api/v1/statuses/00000000000000000000000000";
   request.body = R"({"status":"-"})";
   request.content_type = "application/json";
   auto response = Call(std::move(request), Effect::kNone, kWriteStatuses, stop);

@@ -201,10 +201,11 @@ std::string RootOf(const std::string& conversation) {
 // name and an address is 23 characters.
 std::size_t CountLeast(std::string_view text) {
   std::size_t count = CountGraphemes(std::string(text));
+  const auto less = [&](std::size_t by) { count -= std::min(by, count); };
   for (const Mention& mention : FindMentions(text)) {
     const std::string_view written = text.substr(mention.offset, mention.length);
     const std::size_t host = written.find('@', 1);
-    if (host != std::string_view::npos) count -= written.size() - host;
+    if (host != std::string_view::npos) less(CountGraphemes(std::string(written.substr(host))));
   }
   for (std::size_t i = text.find("http"); i != std::string_view::npos; i = text.find("http", i)) {
     const std::size_t end = std::min(text.find_first_of(" \t\n\r", i), text.size());
@@ -212,7 +213,7 @@ std::size_t CountLeast(std::string_view text) {
     i = end;
     const bool is_one = address.starts_with("http://") || address.starts_with("https://");
     const std::size_t length = CountGraphemes(std::string(address));
-    if (is_one && length > kCharactersPerAddress) count -= length - kCharactersPerAddress;
+    if (is_one && length > kCharactersPerAddress) less(length - kCharactersPerAddress);
   }
   return count;
 }
@@ -606,7 +607,7 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
   const bool from_top = place && !place->top.empty() && !is_snac && place->top != head.id;
   auto context = ContextOf(from_top ? place->top : head.id, work);
   if (!context && from_top && context.error().code == ErrorCode::kPlatformRejected) {
-    places_.erase(head.id);  // the top is gone; the name of the conversation stays
+    place->top = head.id;  // the top is gone; the name of the conversation stays
     context = ContextOf(head.id, work);
   }
   if (!context) {

@@ -438,6 +438,20 @@ TEST_P(ConnectorConformance, ATruncatedCursorIsAPositionLostOrAnError) {
   }
 }
 
+// As after an upgrade and a way back. Cursors that are JSON carry their version as "v".
+TEST_P(ConnectorConformance, ACursorOfAnotherVersionIsAPositionLost) {
+  ConnectedOffice office(platform());
+  TellHistory(office);
+  for (std::string cursor : CursorsOf(office)) {
+    const std::size_t at = cursor.find("\"v\":");
+    ASSERT_NE(at, std::string::npos) << "a cursor without a version cannot change its form";
+    const std::size_t end = cursor.find_first_not_of("0123456789", at + 4);
+    cursor.replace(at + 4, end - at - 4, "77");
+    const auto page = office.FetchAfter(cursor, office.connector());
+    EXPECT_TRUE(!page || page->position_lost);
+  }
+}
+
 TEST_P(ConnectorConformance, AHostileCursorBreaksNothing) {
   ConnectedOffice large(platform());
   TellHistory(large);
@@ -512,13 +526,32 @@ TEST_P(ConnectorConformance, TwoPollersStoreEverythingOnce) {
 // ---- when we go wrong
 
 TEST_P(ConnectorConformance, APageThatWasNotCommittedIsReadAgain) {
+  for (const bool dies : {true, false}) {
+    SCOPED_TRACE(dies ? "and the worker died" : "and the worker lives");
+    ConnectedOffice office(platform());
+    TellHistory(office);
+    for (int i = 0; i < 12; ++i) {
+      Must(office.Fetch());
+      if (dies) office.RestartConnector();
+      Must(office.Poll());
+      office.Write(i % 3, Numbered("meanwhile ", i));
+    }
+    ExpectAllCollected(office);
+  }
+}
+
+// A connector may remember what it read, to save calls; what was not stored is read all the same.
+TEST_P(ConnectorConformance, ManyPagesThatWereNotCommittedAreReadAgain) {
   ConnectedOffice office(platform());
-  TellHistory(office);
-  for (int i = 0; i < 12; ++i) {
-    Must(office.Fetch());  // and the process dies
-    office.RestartConnector();
+  const int people = static_cast<int>(office.platform().MessagesPerAnswer()) + 15;
+  for (int i = 0; i < people; ++i) office.Write(i, Numbered("history of ", i));
+  for (int i = 0; i < 10; ++i) {
     Must(office.Poll());
-    office.Write(i % 3, Numbered("meanwhile ", i));
+    std::string ahead = office.cursor();
+    for (int j = 0; j < 4; ++j) {
+      ahead = Must(office.FetchAfter(ahead, office.connector())).next.value;
+    }
+    office.Write(i, Numbered("meanwhile ", i));
   }
   ExpectAllCollected(office);
 }
@@ -661,6 +694,19 @@ TEST_P(ConnectorConformance, ADeletionOnThePlatformIsFollowed) {
   office.Write(0, "afterwards");
   ExpectAllCollected(office);
   EXPECT_EQ(office.StoredWithText(kept.text).size(), 1u);
+}
+
+TEST_P(ConnectorConformance, ADeletionIsFollowedThoughThePositionWasForgotten) {
+  ConnectedOffice office(platform());
+  if (!office.info().capabilities.reports_withdrawals) {
+    GTEST_SKIP() << "the platform does not tell of deletions";
+  }
+  office.Write(0, "kept");
+  Said& deleted = office.Write(0, "deleted");
+  ExpectAllCollected(office);
+  office.Delete(deleted);
+  MAYFLY_INJECT_OR_SKIP(office, PlatformFault::kPositionForgotten);
+  ExpectAllCollected(office);
 }
 
 TEST_P(ConnectorConformance, AnEditOnThePlatformIsFollowed) {

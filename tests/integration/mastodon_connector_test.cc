@@ -391,6 +391,22 @@ TEST_P(MastodonFamily, WhatWeWriteElsewhereIsCollected) {
   EXPECT_EQ(collected.messages.contains(other.id), !IsSnac());
 }
 
+TEST_P(MastodonFamily, AnotherBranchOfAKnownThreadIsReadAfterARestart) {
+  if (IsSnac()) GTEST_SKIP() << "snac shows a branch only to who asks for it";
+  const auto first = Say("ann@far.example", "@office@social.example question");
+  const auto second = Answer("ann@far.example", first.id, "@office@social.example more");
+  Collected collected;
+  auto before = Make();
+  Drain(*before, collected);
+  const auto branch = Answer("office", first.id, "@ann@far.example a branch of its own");
+  Answer("ann@far.example", second.id, "@office@social.example and more");
+  auto after = Make();
+  Drain(*after, collected);
+  EXPECT_TRUE(collected.messages.contains(branch.id));
+  EXPECT_EQ(collected.messages.size(), 4u);
+  EXPECT_EQ(collected.Conversations().size(), 1u);
+}
+
 TEST_P(MastodonFamily, AnEditIsReported) {
   const auto first = Say("ann@far.example", "@office@social.example frist");
   auto connector = Make();
@@ -741,6 +757,10 @@ TEST_F(MastodonConnector, ALongTextIsRefusedBeforeItIsSent) {
   EXPECT_EQ(Sends(), before);
   ASSERT_OK(
       connector->Send(ReplyTo(collected, first.id, std::string(495, 'x')), stop_.get_token()));
+  // A host in another script is longer in bytes than as it is read.
+  EXPECT_FAILS(connector->Send(ReplyTo(collected, first.id, "@a@\u65e5\u672c\u8a9e.example"),
+                               stop_.get_token()),
+               ErrorCode::kAddsRecipient);
   const std::string address = "https://x.example/" + std::string(400, 'y');
   ASSERT_OK(connector->Send(ReplyTo(collected, first.id, address + " " + std::string(471, 'z')),
                             stop_.get_token()));

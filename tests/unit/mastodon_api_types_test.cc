@@ -224,6 +224,7 @@ TEST(MastodonApiTypes, WritesAPost) {
   ASSERT_TRUE(body.has_value());
   EXPECT_EQ(*body->String("status"), "a \"b\"\n");
   EXPECT_EQ(*body->String("visibility"), "direct");
+  EXPECT_EQ(*body->String("content_type"), "text/plain");
   EXPECT_EQ(*body->String("in_reply_to_id"), "77");
   EXPECT_EQ(json::Parse(PostStatusBody(MessageBody("x"), ""))->Find("in_reply_to_id"), nullptr);
 }
