@@ -7,14 +7,14 @@ mayfly_test(sender_tests SOURCES integration/sender_test.cc
 
 # The real programs, end to end. The simulated platform and the clock live in the test's own process.
 add_library(mayfly_e2e_support STATIC support/service_process.cc support/citizen.cc
-                                      support/validating_proxy.cc
+                                      support/certificates.cc support/validating_proxy.cc
                                       ${PROJECT_SOURCE_DIR}/service/demo/demo_clock.cc
                                       ${PROJECT_SOURCE_DIR}/service/demo/office_account.cc)
 target_link_libraries(mayfly_e2e_support PUBLIC mayfly_core mayfly::simulators mayfly_api_contract
-                                                GTest::gmock)
+                                                GTest::gmock OpenSSL::SSL OpenSSL::Crypto)
 target_compile_definitions(mayfly_e2e_support PRIVATE MAYFLY_BINARY_DIR="${PROJECT_BINARY_DIR}"
                                                       MAYFLY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-foreach(name first_light bluesky_first_light kill program)
+foreach(name first_light bluesky_first_light kill program renewal)
   mayfly_test(${name}_tests SOURCES e2e/${name}_test.cc LIBRARIES mayfly_e2e_support LABELS e2e)
   add_dependencies(${name}_tests mayfly mayfly-worker mayfly-demo)
   set_tests_properties(${name}_tests PROPERTIES TIMEOUT 900)

@@ -12,6 +12,7 @@
 #include "connectors/registry.h"
 #include "service/api/change_feed.h"
 #include "service/api/rate_limiter.h"
+#include "service/api/tls.h"
 #include "service/sandbox/sandbox.h"
 #include "store/model/clock.h"
 #include "store/store.h"
@@ -56,6 +57,9 @@ struct HealthView {
   std::optional<TimePoint> next_expiry_at;
 };
 
+// How people reach the listener, for /admin/status.
+enum class Transport { kLocal, kTls, kTrustedProxies };
+
 struct ApiContext {
   store::Store* store = nullptr;  // null while sealed
   const Clock* clock = nullptr;
@@ -73,7 +77,10 @@ struct ApiContext {
   std::string version;
   std::function<HealthView()> health;
   std::function<std::string()> metrics_text;  // Prometheus exposition format
-  std::string cursor_key;                     // signs page cursors
+  Transport transport = Transport::kLocal;
+  TlsCertificates* certificates = nullptr;  // null without [http.tls]
+  std::function<Status()> reload;           // reads the certificate again; its error is for people
+  std::string cursor_key;                   // signs page cursors
 };
 
 }  // namespace mayfly::service::api

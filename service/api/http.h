@@ -27,6 +27,8 @@ struct Request {
   std::string id;              // request id, in every answer and audit entry
   bool admin_socket = false;   // came over the Unix admin socket, peer already checked
   std::uint32_t peer_uid = 0;  // of the admin socket
+  std::string client;          // whom to count it to: equal for all requests of one address, behind
+                               // a trusted proxy as well. Bytes, for no log and no answer
   std::map<std::string, std::string> captures;  // of the route's {names}
 
   const std::string* Header(std::string_view name) const;

@@ -24,6 +24,18 @@
 
 namespace mayfly::testing {
 
+// Looks until `predicate` holds. The bound is patience, not an expectation; the pause between two
+// looks leaves the processor to whom the test waits for.
+template <class Predicate>
+bool Eventually(Predicate predicate) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!predicate()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    ::poll(nullptr, 0, 5);
+  }
+  return true;
+}
+
 struct ListeningSocket {
   int fd = -1;
   std::uint16_t port = 0;
@@ -90,7 +102,7 @@ class RawClient {
       : fd_(std::exchange(other.fd_, -1)), received_(std::move(other.received_)) {}
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;
-  ~RawClient() { Close(); }
+  virtual ~RawClient() { Close(); }
 
   void Close() {
     if (fd_ >= 0) ::close(fd_);
@@ -99,17 +111,16 @@ class RawClient {
   // What the server no longer takes is dropped: it may have answered and closed.
   void Send(std::string_view bytes) {
     while (!bytes.empty()) {
-      const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      const ssize_t sent = SendSome(bytes);
       if (sent <= 0) return;
       bytes.remove_prefix(static_cast<std::size_t>(sent));
     }
   }
   // Whether the connection took it; false once the server has reset it.
   bool TrySend(std::string_view bytes) {
-    return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-           static_cast<ssize_t>(bytes.size());
+    return SendSome(bytes) == static_cast<ssize_t>(bytes.size());
   }
-  void HalfClose() { ::shutdown(fd_, SHUT_WR); }
+  virtual void HalfClose() { ::shutdown(fd_, SHUT_WR); }
   int fd() const { return fd_; }
 
   // The next answer; nothing when the connection ends first.
@@ -135,6 +146,13 @@ class RawClient {
     return response;
   }
 
+  // The next answer that is not "100 (Continue)".
+  std::optional<RawResponse> ReadFinal(bool to_head_request = false) {
+    auto answer = Read(to_head_request);
+    while (answer && answer->status == 100) answer = Read(to_head_request);
+    return answer;
+  }
+
   // Reads until the server ends the connection; whatever came, as bytes. Throws when it does not
   // end.
   std::string ReadToEnd() {
@@ -148,6 +166,14 @@ class RawClient {
     Send(request);
     return Read(request.substr(0, 5) == "HEAD ");
   }
+
+ protected:
+  virtual ssize_t SendSome(std::string_view bytes) {
+    return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+  virtual ssize_t ReceiveSome(char* bytes, std::size_t size) { return ::recv(fd_, bytes, size, 0); }
+  // Whether there is something to read that the kernel does not know of.
+  virtual bool HasPending() { return false; }
 
  private:
   void Connect(const sockaddr* address, socklen_t size) {
@@ -177,11 +203,11 @@ class RawClient {
   bool Fill() {
     pollfd wait{fd_, POLLIN, 0};
     const auto patience = std::chrono::milliseconds(kPatience).count();
-    if (::poll(&wait, 1, static_cast<int>(patience)) <= 0) {
+    if (!HasPending() && ::poll(&wait, 1, static_cast<int>(patience)) <= 0) {
       throw std::runtime_error("the server neither answered nor closed");
     }
     char bytes[16384];
-    const ssize_t got = ::recv(fd_, bytes, sizeof bytes, 0);
+    const ssize_t got = ReceiveSome(bytes, sizeof bytes);
     if (got <= 0) return false;
     received_.append(bytes, static_cast<std::size_t>(got));
     return true;
