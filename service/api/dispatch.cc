@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "service/api/problem.h"
-#include "service/api/render.h"
 #include "store/model/ids.h"
 
 namespace mayfly::service::api {
@@ -76,13 +75,6 @@ void TellRate(const RateLimiter::Verdict& rate, Response& response) {
                                         ";w=" + std::to_string(RateLimiter::kWindow.count()));
   response.With("RateLimit", name + ";r=" + std::to_string(rate.remaining) +
                                  ";t=" + std::to_string(rate.wait.count()));
-}
-
-// What every answer carries, whatever a handler says: how the token's budget stands, and the date.
-void Stamp(const Router& router, const std::optional<RateLimiter::Verdict>& rate,
-           Response& response) {
-  if (rate) TellRate(*rate, response);
-  if (router.clock() != nullptr) response.With("Date", FormatHttpDate(router.clock()->Now()));
 }
 
 // What the head decides once the route is known; nothing when the request may go on.
@@ -200,18 +192,19 @@ Response Run(const Admission& admission, const Request& request) {
 Admission Admit(const Router& router, const Authenticator& authenticate, Request& request,
                 const BodyPlan& body, bool ready) {
   Admission admission = Check(router, authenticate, request, body, ready);
-  if (admission.refusal) Stamp(router, admission.rate, *admission.refusal);
+  if (admission.refusal && admission.rate) TellRate(*admission.rate, *admission.refusal);
   return admission;
 }
 
 Response Handle(const Admission& admission, const Request& request) {
   Response response = Run(admission, request);
-  std::optional<RateLimiter::Verdict> rate = admission.rate;
-  if (rate && response.status == 304) {
+  if (!admission.rate) return response;
+  RateLimiter::Verdict rate = *admission.rate;
+  if (response.status == 304) {
     // Whoever asks whether anything is new, and it is not, is not kept from asking again.
-    rate = admission.router->rate_limiter()->GiveBack(admission.actor.id, rate->budget);
+    rate = admission.router->rate_limiter()->GiveBack(admission.actor.id, rate.budget);
   }
-  Stamp(*admission.router, rate, response);
+  TellRate(rate, response);
   return response;
 }
 

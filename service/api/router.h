@@ -13,7 +13,6 @@
 #include "service/api/http.h"
 #include "service/api/rate_limiter.h"
 #include "store/model/actor.h"
-#include "store/model/clock.h"
 
 namespace mayfly::service::api {
 
@@ -60,17 +59,13 @@ class Router {
   Match Find(std::string_view method, const std::vector<std::string>& path) const;
   const std::vector<Route>& routes() const { return routes_; }  // in the order of Add
 
-  // What answers carry besides what a handler says: the state of the token's budget, and the date.
-  // Null: none. Both must outlive the router.
+  // Whose verdict each answer to a token carries; null: none. Must outlive the router.
   void SetRateLimiter(RateLimiter* limiter) { rate_limiter_ = limiter; }
   RateLimiter* rate_limiter() const { return rate_limiter_; }
-  void SetClock(const Clock* clock) { clock_ = clock; }
-  const Clock* clock() const { return clock_; }
 
  private:
   std::vector<Route> routes_;
   RateLimiter* rate_limiter_ = nullptr;
-  const Clock* clock_ = nullptr;
 };
 
 // The whole REST API: one line for each resource, in routes.cc. `context` must outlive the router.

@@ -13,7 +13,6 @@ namespace mayfly::service::api {
 Router MakeRouter(ApiContext& context) {
   Router router;
   router.SetRateLimiter(context.rate_limiter);
-  router.SetClock(context.clock);
   router.Add(HealthRoutes(context));
   router.Add(AccountRoutes(context));
   router.Add(ConversationRoutes(context));

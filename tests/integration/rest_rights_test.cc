@@ -47,9 +47,7 @@ class RestRightsTest : public ::testing::Test {
  protected:
   RestRightsTest() {
     context_.rate_limiter = &limiter_;
-    context_.clock = &clock_;
     router_.SetRateLimiter(&limiter_);
-    router_.SetClock(&clock_);
     const Router real = MakeRouter(context_);
     std::vector<Route> routes = real.routes();
     for (Route& route : routes) {

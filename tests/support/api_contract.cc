@@ -197,7 +197,8 @@ class Contract {
         const std::string where = Resolve(at + Part(header.name.GetString()));
         const auto got = answer.headers.find(name);
         if (got == answer.headers.end()) {
-          const bool listeners = name == "x-request-id" || name == "cache-control";
+          const bool listeners =
+              name == "x-request-id" || name == "cache-control" || name == "date";
           const Value* required = Find(where + "/required");
           if (required != nullptr && required->GetBool() && (answer.over_socket || !listeners)) {
             breaks.push_back("header " + name + " is missing");

@@ -18,7 +18,8 @@ struct ContractAnswer {
   int status = 0;
   std::map<std::string, std::string> headers;  // lower-case names
   std::string body;
-  // Came over a socket. If not, it lacks what the listener adds: X-Request-Id, Cache-Control.
+  // Came over a socket. If not, it lacks what the listener adds: X-Request-Id, Date,
+  // Cache-Control.
   bool over_socket = false;
 };
 
