@@ -318,6 +318,7 @@ Status ReadHttp(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Duration("body_deadline", &limits.body_deadline, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Duration("write_deadline", &limits.write_deadline, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Duration("idle_deadline", &limits.idle_deadline, low, high));
+  MAYFLY_RETURN_IF_ERROR(section.Duration("event_heartbeat", &limits.event_heartbeat, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Integer("connections_max", &limits.connections_max, 1, 65'536));
   MAYFLY_RETURN_IF_ERROR(section.Integer("connections_per_address_max",
                                          &limits.connections_per_address_max, 1, 65'536));

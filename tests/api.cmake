@@ -5,7 +5,7 @@ mayfly_test(api_unit_tests
           unit/router_test.cc
   LIBRARIES mayfly::api)
 mayfly_test(http_server_tests
-  SOURCES integration/http_server_test.cc
+  SOURCES integration/http_server_test.cc integration/http_events_test.cc
   LIBRARIES mayfly::api Threads::Threads)
 mayfly_test(http_hostile_tests
   SOURCES integration/http_hostile_test.cc integration/http_slow_test.cc support/certificates.cc

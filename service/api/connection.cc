@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <exception>
+#include <sstream>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utility>
@@ -81,6 +82,7 @@ void Connection::Start() {
 void Connection::Drain() {
   asio::post(stream_.strand(), [self = shared_from_this()] {
     if (self->state_ == State::kIdle || self->state_ == State::kHandshake) self->Close();
+    if (self->state_ == State::kStreaming) self->PumpEvents();
   });
 }
 
@@ -341,7 +343,8 @@ void Connection::Send(Response response) {
   if (state_ == State::kClosed) return;  // cut while a slow handler ran
   WipeString(request_.body);             // it may hold a credential or a reply
   state_ = State::kWriting;
-  if (server_.draining) keep_alive_ = false;
+  if (server_.draining || response.events) keep_alive_ = false;
+  events_ = response.events;
   WriteHead(response);
   body_ = std::move(response.body);
   Arm(server_.limits.write_deadline);
@@ -358,6 +361,7 @@ void Connection::Send(Response response) {
 void Connection::OnSent(error_code error) {
   WipeString(body_);
   if (error) return Close();
+  if (events_ && !head_only_) return BeginEvents();
   if (keep_alive_) return AwaitRequest(/*first=*/false);
   if (unread_ || buffer_.size() > 0 || stream_.secure()) return Linger();
   Close();
@@ -385,7 +389,10 @@ void Connection::WriteHead(const Response& response) {
   // A year, renewed with every answer. Names below this one are not ours to decide about.
   if (stream_.secure()) add("Strict-Transport-Security", "max-age=31536000");
   for (const auto& [name, value] : response.headers) add(name, value);
-  if (response.status != 204 && response.status != 304) {
+  if (response.events) {
+    add("Content-Type", "text/event-stream");
+    if (!http10_) add("Transfer-Encoding", "chunked");
+  } else if (response.status != 204 && response.status != 304) {
     if (!response.body.empty()) add("Content-Type", response.content_type);
     add("Content-Length", std::to_string(response.body.size()));
   }
@@ -395,6 +402,49 @@ void Connection::WriteHead(const Response& response) {
     add("Connection", "keep-alive");
   }
   head_.append("\r\n\r\n");
+}
+
+// --- events
+
+void Connection::BeginEvents() {
+  // Called from any thread, as long as this connection lives.
+  events_->OnReady([weak = weak_from_this(), strand = stream_.strand()] {
+    asio::post(strand, [weak] {
+      const auto self = weak.lock();
+      if (self && self->state_ == State::kStreaming) self->PumpEvents();
+    });
+  });
+  PumpEvents();
+}
+
+void Connection::PumpEvents() {
+  EventStream::Pulled pulled = events_->Pull();
+  const bool last = pulled.ended || server_.draining;
+  if (!pulled.text.empty() || last) return SendEvents(std::move(pulled.text), last);
+  state_ = State::kStreaming;
+  Arm(server_.limits.event_heartbeat);
+}
+
+// As one chunk, and the last one behind it when that was all.
+void Connection::SendEvents(std::string text, bool last) {
+  state_ = State::kWriting;
+  Arm(server_.limits.write_deadline);
+  body_.clear();
+  if (http10_) {
+    body_ = std::move(text);
+  } else {
+    std::ostringstream chunk;
+    if (!text.empty()) chunk << std::hex << text.size() << "\r\n" << text << "\r\n";
+    if (last) chunk << "0\r\n\r\n";
+    body_ = chunk.str();
+  }
+  stream_.AsyncWrite(asio::buffer(body_), [self = shared_from_this(), epoch = epoch_, last](
+                                              error_code error, std::size_t) {
+    if (epoch != self->epoch_) return;
+    if (error) return self->Close();
+    if (last) return self->Linger();
+    self->PumpEvents();
+  });
 }
 
 // --- the end
@@ -441,6 +491,10 @@ void Connection::Close() {
   ++epoch_;
   Disarm();
   LeaveClient();
+  if (events_) {
+    events_->OnReady(nullptr);
+    events_->End();  // the producer learns it with its next event
+  }
   error_code ignored;
   stream_.socket().close(ignored);
   on_closed_(this);
@@ -465,6 +519,7 @@ void Connection::OnDeadline() {
   if (state_ == State::kHead || state_ == State::kBody) {
     return Refuse({408, "request-timeout", "The request took too long to arrive."});
   }
+  if (state_ == State::kStreaming) return SendEvents(kHeartbeat, /*last=*/false);
   // Waiting for a handshake, a request, a reader, or for the end of what nobody reads.
   if (state_ == State::kWriting || state_ == State::kHandshake) ++server_.refused_limits;
   Close();

@@ -104,6 +104,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     kBody,
     kHandling,
     kWriting,
+    kStreaming,  // events: nothing to send at the moment
     kLingering,
     kClosed,
   };
@@ -132,6 +133,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Send(Response response);
   void OnSent(error_code error);
   void WriteHead(const Response& response);
+  // An answer of events.
+  void BeginEvents();
+  void PumpEvents();
+  void SendEvents(std::string text, bool last);
   // The end.
   void LeaveClient();
   void Linger();
@@ -167,6 +172,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool unread_ = false;  // the client may be sending what we shall not read
   std::string head_;     // of the answer
   std::string body_;
+  std::shared_ptr<EventStream> events_;  // while they go on
 };
 
 }  // namespace mayfly::service::api

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "service/api/events.h"
 #include "store/model/actor.h"
 #include "store/model/result.h"
 
@@ -40,6 +42,10 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;  // a control character in a value: 500
   std::string body;
   std::string content_type = "application/json";
+  // Set: text/event-stream takes the place of the body, and the connection ends with it. The server
+  // sends what is pushed, a heartbeat when nothing is, and ends it at a drain or when the client
+  // does not take it within the write deadline.
+  std::shared_ptr<EventStream> events = nullptr;
 
   static Response Json(int status, std::string body);
   Response& With(std::string name, std::string value);

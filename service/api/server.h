@@ -45,6 +45,7 @@ struct ServerLimits {
   std::chrono::milliseconds body_deadline{30'000};       // 408, then closed
   std::chrono::milliseconds write_deadline{30'000};      // a reader that stalls is cut
   std::chrono::milliseconds idle_deadline{60'000};       // between requests; closed
+  std::chrono::milliseconds event_heartbeat{15'000};     // of a silent stream of events
   std::size_t connections_max = 1'024;           // 503 or closed; the admin socket is exempt;
                                                  // those in the TLS handshake count
   std::size_t connections_per_address_max = 32;  // the same; IPv6 by /64; each Unix listener

@@ -153,6 +153,17 @@ class RawClient {
     return answer;
   }
 
+  // Reads until `text` has come; everything up to its end. Nothing when the connection ends first.
+  std::optional<std::string> ReadUntil(const std::string& text) {
+    std::size_t at = 0;
+    while ((at = received_.find(text)) == std::string::npos) {
+      if (!Fill()) return std::nullopt;
+    }
+    std::string read = received_.substr(0, at + text.size());
+    received_.erase(0, read.size());
+    return read;
+  }
+
   // Reads until the server ends the connection; whatever came, as bytes. Throws when it does not
   // end.
   std::string ReadToEnd() {
