@@ -98,7 +98,7 @@ debian13() {
   figures "./dev test on Debian 13"
 }
 
-# long_table NAME RESULT SECONDS FIGURES
+# long_row PART RESULT TIME FIGURES
 long_row() { printf '%-12s %-8s %8s  %s\n' "$1" "$2" "$3" "$4"; }
 
 # long [PART...]

