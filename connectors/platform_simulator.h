@@ -38,11 +38,12 @@ enum class PlatformFault {
   kCursorRepeats,    // ... lead to the position that was asked for
   kEmptyPageGoesOn,  // ... are empty and yet say that there is more
   // The next `count` sends ...
-  kSendAnswerLost,   // ... take effect, and the connection closes
-  kSendLost,         // ... have no effect, and the connection closes
-  kSendFailsAfter,   // ... take effect, and are answered with 500
-  kSendRateLimited,  // ... have no effect, in the platform's dialect of 429
-  kSendRefused,      // ... have no effect, with the platform's words for "no"
+  kSendAnswerLost,    // ... take effect, and the connection closes
+  kSendLost,          // ... have no effect, and the connection closes
+  kSendFailsAfter,    // ... take effect, and are answered with 500
+  kSendAnswerBroken,  // ... take effect, and are answered with 200 and a page of HTML
+  kSendRateLimited,   // ... have no effect, in the platform's dialect of 429
+  kSendRefused,       // ... have no effect, with the platform's words for "no"
   // From now on (`count` does not matter) ...
   kTokenExpired,       // ... access tokens given so far are refused; renewing helps, where there is
                        //     such a thing

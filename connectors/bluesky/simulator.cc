@@ -662,6 +662,9 @@ SimulatorResponse World::RouteSend(const SimulatorRequest& request, const std::s
         {.status = status, .name = "UpstreamFailure", .message = "Upstream Failure"});
   }
   response.body = *answer;
+  if (faults.Take(PlatformFault::kSendAnswerBroken)) {
+    return BrokenAnswer(PlatformFault::kNotJson, std::move(response));
+  }
   response.drop_connection =
       std::exchange(drop_next_send_answer, false) || faults.Take(PlatformFault::kSendAnswerLost);
   return response;

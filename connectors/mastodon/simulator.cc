@@ -38,6 +38,7 @@ std::optional<PlatformFault> FaultByName(const std::string& name) {
       {"sendAnswerLost", PlatformFault::kSendAnswerLost},
       {"sendLost", PlatformFault::kSendLost},
       {"sendFailsAfter", PlatformFault::kSendFailsAfter},
+      {"sendAnswerBroken", PlatformFault::kSendAnswerBroken},
       {"sendRateLimited", PlatformFault::kSendRateLimited},
       {"sendRefused", PlatformFault::kSendRefused},
       {"tokenRevoked", PlatformFault::kTokenRevoked},

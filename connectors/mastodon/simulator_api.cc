@@ -128,6 +128,7 @@ SimulatorResponse Api::Handle(const SimulatorRequest& request) {
   if (send && response.status == 200) {
     if (Take(PlatformFault::kSendAnswerLost)) return Closed();
     if (Take(PlatformFault::kSendFailsAfter)) return Html(500);
+    if (Take(PlatformFault::kSendAnswerBroken)) return Html(200);
   }
   SpoilAnswer(request, response);
   return response;

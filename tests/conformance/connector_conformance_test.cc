@@ -788,6 +788,8 @@ const std::vector<SendFault>& SendFaults() {
        ReplyState::kSent},
       {PlatformFault::kSendFailsAfter, "fails after", ErrorCode::kOutcomeUnknown, 1,
        ReplyState::kSent},
+      {PlatformFault::kSendAnswerBroken, "answer broken", ErrorCode::kOutcomeUnknown, 1,
+       ReplyState::kSent},
       {PlatformFault::kSendLost, "lost", ErrorCode::kOutcomeUnknown, 0, ReplyState::kFailed},
       {PlatformFault::kSendRefused, "refused", ErrorCode::kPlatformRejected, 0,
        ReplyState::kFailed},
