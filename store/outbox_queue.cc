@@ -50,6 +50,7 @@ Result<OutboxQueue::SendJob> JobFor(const Core& core, Reply reply, TimePoint now
   const auto answered = core.FindMessage(reply.after_message, now, pairs);
   if (answered) {
     job.in_reply_to = answered->record.platform_id;
+    job.answered_at = answered->record.sent_at;
   } else if (answered.error().code != ErrorCode::kCorrupt &&
              answered.error().code != ErrorCode::kNotFound) {
     return Fail(answered.error());
@@ -374,13 +375,14 @@ Status OutboxQueue::CountLook(const ReplyId& id, TimePoint now) {
   return transaction.Commit();
 }
 
-Result<bool> OutboxQueue::BelongsToAReply(AccountId account, const PlatformId& platform_id,
+Result<bool> OutboxQueue::IsSomethingElse(const PlatformId& platform_id, const Reply& reply,
                                           TimePoint now) const {
-  MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(account, platform_id, now));
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(reply.account, platform_id, now));
   if (!id) return false;
   Pairs pairs(core_.vault());
   MAYFLY_ASSIGN_OR_RETURN(const StoredMessage message, core_.FindMessage(*id, now, pairs));
-  return message.record.reply.has_value();
+  if (message.record.reply) return *message.record.reply != reply.id;
+  return reply.send_started_at && message.record.received_at < *reply.send_started_at;
 }
 
 Result<std::size_t> OutboxQueue::RecoverInterrupted(TimePoint now) {

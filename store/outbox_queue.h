@@ -57,6 +57,7 @@ class OutboxQueue {
     Reply reply;
     PlatformId conversation;  // the platform's id
     PlatformId in_reply_to;   // of after_message; empty when that was withdrawn, or is damaged
+    std::optional<TimePoint> answered_at;  // when it was sent, by the platform's clock
     std::vector<Contact> recipients;  // the participants of the conversation as they are now
   };
   // Commits `sending`, synced, before the call may leave. kPreconditionFailed when it is not queued
@@ -74,8 +75,9 @@ class OutboxQueue {
   Status Requeue(const ReplyId& id, TimePoint not_before, TimePoint now);
   // Counts a look at the platform that found nothing.
   Status CountLook(const ReplyId& id, TimePoint now);
-  // Whether a message with this platform id is stored and already belongs to a reply.
-  Result<bool> BelongsToAReply(AccountId account, const PlatformId& platform_id,
+  // Whether the platform's message with this id is certainly not what came of `reply`: it is stored
+  // and belongs to another reply, or had been stored before the reply's send began.
+  Result<bool> IsSomethingElse(const PlatformId& platform_id, const Reply& reply,
                                TimePoint now) const;
   // At start: `sending` left by a crash becomes `unknown`. Returns how many.
   Result<std::size_t> RecoverInterrupted(TimePoint now);

@@ -110,10 +110,14 @@ void Sender::SettleOne(const Reply& reply, WorkerLink& link) {
     }
     return;
   }
-  const TimePoint not_before =
-      reply.send_started_at.value_or(reply.created_at) - options_.platform_clock_allowance;
-  auto found = link.FindSent(
-      {.conversation = job->conversation, .text = job->reply.text, .not_before = not_before});
+  const bool last = reply.looks + 1 >= options_.looks.size();
+  TimePoint since = reply.send_started_at.value_or(reply.created_at);
+  // The verdict must not rest on our clock: the platform's may be hours slow. By its own times a
+  // reply stands after what it answers, and what was stored before the send is told apart below.
+  if (last && job->answered_at) since = std::min(since, *job->answered_at);
+  auto found = link.FindSent({.conversation = job->conversation,
+                              .text = job->reply.text,
+                              .not_before = since - options_.platform_clock_allowance});
   const TimePoint now = clock_.Now();
   if (!found) {
     // Not a look: the platform did not show us anything.
@@ -122,17 +126,17 @@ void Sender::SettleOne(const Reply& reply, WorkerLink& link) {
     return;
   }
   for (const connectors::SentReply& candidate : *found) {
-    auto taken = store_.outbox().BelongsToAReply(account_, candidate.id, now);
-    if (!taken) {
-      Note(Fail(taken.error()), reply.id, "outbox.unreadable");
+    auto other = store_.outbox().IsSomethingElse(candidate.id, job->reply, now);
+    if (!other) {
+      Note(Fail(other.error()), reply.id, "outbox.unreadable");
       return;
     }
-    if (*taken) continue;  // the same words, said in another reply
+    if (*other) continue;  // the same words, said in another reply or before
     auto marked = store_.outbox().MarkSent(reply.id, candidate.id, candidate.sent_at, now);
     if (!marked) Note(Fail(marked.error()), reply.id, "outbox.sent-not-stored");
     return;
   }
-  if (reply.looks + 1 >= options_.looks.size()) {
+  if (last) {
     Note(store_.outbox().MarkFailed(reply.id, "not-delivered", "", now), reply.id,
          "outbox.failure-not-stored");
     return;

@@ -184,7 +184,8 @@ TEST_P(StoreCollect, HiddenAtItsExpiryOnEveryPathBeforeAnyPurge) {
                                                 .idempotency_key = "k"},
                                                Officer(), end)),
             ErrorCode::kExpired);
-  EXPECT_FALSE(Must(store_->outbox().BelongsToAReply(account_.id, message.platform_id, end)));
+  EXPECT_FALSE(Must(store_->outbox().IsSomethingElse(
+      message.platform_id, {.account = account_.id, .send_started_at = end}, end)));
 }
 
 TEST_P(StoreCollect, AnIdWhoseDateHasComeIsExpiredWhetherOrNotItEverWas) {
