@@ -79,6 +79,9 @@ struct Page {
   bool position_lost = false;  // the platform no longer knew our position: from here the connector
                                // re-reads, and the stretch since the last page is in doubt
   std::size_t skipped_past_horizon = 0;  // served but older than the horizon, left out
+  // What a person should change at the platform although collecting goes on: a word from a closed
+  // list of the connector. Empty: nothing.
+  std::string warning = {};
 };
 
 struct FetchRequest {
@@ -126,7 +129,8 @@ struct Capabilities {
   bool reports_edits = false;
   bool reports_withdrawals = false;
   // A mention such as @name@example.org in a reply's text makes that person a recipient. The API
-  // then refuses one that would add somebody (kAddsRecipient), and so does the connector.
+  // then refuses one that would add somebody (kAddsRecipient), and so does the connector. Handles
+  // on such a platform, our own too, are name@host.
   bool mentions_deliver = false;
 };
 

@@ -27,6 +27,7 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kHeadersMax = 200;
 constexpr std::size_t kHeaderBytesMax = 64 * 1024;
+constexpr std::size_t kLengthDigitsMax = 15;
 constexpr std::size_t kTargetBytesMax = 16 * 1024;
 constexpr int kAddressesTriedMax = 4;
 // How long a request may take to notice that it was cancelled (some milliseconds, as measured).
@@ -134,6 +135,24 @@ bool IsReservedHeader(std::string_view name) {
                                             "keep-alive"};
   return std::find(std::begin(kReserved), std::end(kReserved), LowerCase(name)) !=
          std::end(kReserved);
+}
+
+// Whether the head leaves no doubt about where the answer ends. The library takes two lengths, a
+// length beside chunks, or one that is no number, and goes on with one of them; whoever sits in
+// between may have gone on with another.
+bool IsWellFormed(const std::map<std::string, std::string>& headers) {
+  for (const auto& [name, value] : headers) {
+    if (!IsHeaderName(name) || !IsHeaderValue(value)) return false;
+  }
+  const auto length = headers.find("content-length");
+  const auto coding = headers.find("transfer-encoding");
+  if (coding != headers.end()) {
+    return length == headers.end() && LowerCase(coding->second) == "chunked";
+  }
+  return length == headers.end() ||
+         (!length->second.empty() && length->second.size() <= kLengthDigitsMax &&
+          std::all_of(length->second.begin(), length->second.end(),
+                      [](char c) { return c >= '0' && c <= '9'; }));
 }
 
 bool IsSafe(const std::string& method) { return method == "GET" || method == "HEAD"; }
@@ -618,6 +637,9 @@ struct HttpClient::Impl {
     }
     if (exchange.status < 200 || exchange.status > 599) {
       return Fail(ErrorCode::kProtocol, "the platform's answer has no valid status");
+    }
+    if (!IsWellFormed(exchange.headers)) {
+      return Fail(ErrorCode::kProtocol, "the head of the platform's answer is malformed");
     }
     const auto encoding = exchange.headers.find("content-encoding");
     if (encoding != exchange.headers.end() && LowerCase(encoding->second) != "identity") {

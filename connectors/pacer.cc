@@ -44,9 +44,7 @@ TimePoint Pacer::AfterError(TimePoint now, const Error& error) {
 
 milliseconds Pacer::Jittered(milliseconds base) {
   const auto spread = static_cast<std::uint64_t>(std::max<milliseconds::rep>(base.count() / 10, 0));
-  if (spread == 0) return base;
-  const std::uint64_t offset = NextRandom(random_) % (2 * spread + 1);
-  return base - milliseconds(spread) + milliseconds(offset);
+  return base - milliseconds(NextRandom(random_) % (spread + 1));
 }
 
 }  // namespace mayfly::connectors

@@ -14,14 +14,15 @@ struct PacerOptions {
   std::chrono::milliseconds interval{20'000};      // between polls that found nothing newer
   std::chrono::milliseconds backoff_first{1'000};  // after the first transient failure; doubles
   std::chrono::milliseconds backoff_max{300'000};  //
-  std::uint64_t jitter_seed = 0;                   // spreads accounts; +-10 %
+  std::uint64_t jitter_seed = 0;                   // spreads accounts: up to 10 % sooner
 };
 
 // Not thread-safe.
 class Pacer {
  public:
   explicit Pacer(const PacerOptions& options) : options_(options), random_(options.jitter_seed) {}
-  // When to call again after a page. At once while there is more.
+  // When to call again after a page. At once while there is more; else within the interval, which
+  // is what a person was promised, and seldom just at its end.
   TimePoint AfterSuccess(TimePoint now, bool caught_up);
   // When to call again after an error: retry_at or retry_after where given (never sooner than the
   // first back-off, never later than a day), else a growing back-off.

@@ -23,7 +23,7 @@
 namespace mayfly::connectors {
 
 enum class PlatformFault {
-  // The next `count` requests that read have no effect and are answered ...
+  // The next `count` requests that read (GET) have no effect and are answered ...
   kRateLimited,       // ... in the platform's own dialect, with its headers
   kUnavailable,       // ... with 503
   kTruncatedAnswer,   // ... with the right status and the first half of a right body
@@ -38,11 +38,12 @@ enum class PlatformFault {
   kCursorRepeats,    // ... lead to the position that was asked for
   kEmptyPageGoesOn,  // ... are empty and yet say that there is more
   // The next `count` sends ...
-  kSendAnswerLost,   // ... take effect, and the connection closes
-  kSendLost,         // ... have no effect, and the connection closes
-  kSendFailsAfter,   // ... take effect, and are answered with 500
-  kSendRateLimited,  // ... have no effect, in the platform's dialect of 429
-  kSendRefused,      // ... have no effect, with the platform's words for "no"
+  kSendAnswerLost,    // ... take effect, and the connection closes
+  kSendLost,          // ... have no effect, and the connection closes
+  kSendFailsAfter,    // ... take effect, and are answered with 500
+  kSendAnswerBroken,  // ... take effect, and are answered with 200 and a page of HTML
+  kSendRateLimited,   // ... have no effect, in the platform's dialect of 429
+  kSendRefused,       // ... have no effect, with the platform's words for "no"
   // From now on (`count` does not matter) ...
   kTokenExpired,       // ... access tokens given so far are refused; renewing helps, where there is
                        //     such a thing
@@ -77,9 +78,14 @@ class PlatformSimulator {
                                 std::optional<TimePoint> sent_at = std::nullopt) = 0;
   // As the office to `person`, typed in the platform's own app.
   virtual Result<Written> WriteAsOffice(int person, const std::string& text) = 0;
-  // By the one who wrote it. kPlatformRejected where the platform has no such thing.
+  // By the one who wrote it; a deletion that only the platform itself can make is the platform's.
+  // kPlatformRejected where there is no such thing.
   virtual Status Edit(const Written& written, const std::string& text) = 0;
   virtual Status Delete(const Written& written) = 0;
+  // As `person`, what is no direct message to the office: to somebody else and, where the platform
+  // has such a thing, in public with the office's name in it. To judge that nobody else's words are
+  // collected.
+  virtual Status WriteElsewhere(int person, const std::string& text) = 0;
 
   // What `person` was sent by the office with exactly this text, as a reader sees it (a mention
   // that the platform wants in front does not count). To judge that a reply arrived at most once.
@@ -87,8 +93,10 @@ class PlatformSimulator {
   // The platform's own handle of `person`, as the connector reports it.
   virtual std::string HandleOf(int person) const = 0;
 
+  // Takes the place of what is left of the same fault; `count` 0 withdraws it. It begins when
+  // `after` more requests of any kind have arrived, so that a suite can break every step of a call.
   // kPlatformRejected where the platform cannot do this to anybody; the suite then skips, visibly.
-  virtual Status Inject(PlatformFault fault, int count = 1) = 0;
+  virtual Status Inject(PlatformFault fault, int count = 1, int after = 0) = 0;
   virtual std::size_t CountRequests() const = 0;  // that arrived, whatever the answer
   // The greatest number of messages that one answer of the platform holds.
   virtual std::size_t MessagesPerAnswer() const = 0;

@@ -100,13 +100,14 @@ void AccountRunners::Stop() {
 }
 
 void AccountRunners::AccountConnected(AccountId id) {
+  // Read under the lock: whoever retires it meanwhile finds the runner, or this finds it retired.
+  const std::lock_guard lock(mutex_);
   auto account = store_.accounts().Get(id);
   if (!account) {
     Log(LogLevel::kError, "account.unreadable", {{LogKey::kAccount, id.ToString()}});
     return;
   }
-  const std::lock_guard lock(mutex_);
-  if (stopped_ || runners_.count(id) != 0) return;
+  if (stopped_ || account->state == AccountState::kRetired || runners_.count(id) != 0) return;
   runners_.emplace(id,
                    std::make_shared<AccountRunner>(store_, workers_, clock_, *account, interval_));
 }
@@ -147,6 +148,41 @@ Status AccountRunners::PollNow(AccountId id) {
 Result<connectors::CheckReport> AccountRunners::Check(AccountId id) {
   MAYFLY_ASSIGN_OR_RETURN(const std::shared_ptr<AccountRunner> runner, Find(id));
   return runner->Check();
+}
+
+Result<Account> AccountRunners::ReplaceCredential(AccountId id, const Credential& credential,
+                                                  std::optional<std::uint64_t> if_revision,
+                                                  const Actor& actor) {
+  const std::lock_guard one_at_a_time(replacing_);
+  MAYFLY_ASSIGN_OR_RETURN(const Account account, store_.accounts().Get(id));
+  if (account.state == AccountState::kRetired) {
+    return Fail(ErrorCode::kCredentialDead, "the account is disconnected");
+  }
+  AccountDisconnected(id);  // its worker would answer for the old one
+  Result<Account> changed = TryAndKeep(account, credential, if_revision, actor);
+  AccountConnected(id);
+  Log(LogLevel::kInfo, changed ? "account.credential-replaced" : "account.credential-refused",
+      {{LogKey::kAccount, id.ToString()}});
+  return changed;
+}
+
+Result<Account> AccountRunners::TryAndKeep(const Account& account, const Credential& credential,
+                                           std::optional<std::uint64_t> if_revision,
+                                           const Actor& actor) {
+  MAYFLY_ASSIGN_OR_RETURN(const WorkerPool::Trial trial, workers_.Try(account, credential));
+  if (!trial.report.permissions_missing.empty()) {
+    return Fail(ErrorCode::kMissingPrivilege, trial.report.permissions_missing.front());
+  }
+  if (!account.own_platform_id.empty() && trial.report.own_platform_id != account.own_platform_id) {
+    // Two people's worth of messages would mix under one account.
+    return Fail(ErrorCode::kInvalidArgument,
+                "It belongs to another account of the platform; connect that one by itself.");
+  }
+  return store_.accounts().ChangeCredential(account.id,
+                                            {.credential = trial.credential,
+                                             .own_platform_id = trial.report.own_platform_id,
+                                             .own_handle = trial.report.own_handle},
+                                            if_revision, actor, clock_.Now());
 }
 
 void AccountRunners::ReplyQueued(const ReplyId&) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "service/api/context.h"
@@ -57,15 +58,21 @@ class AccountRunners final : public api::AccountRuntime {
   void AccountDisconnected(AccountId id) override;
   Status PollNow(AccountId id) override;
   Result<connectors::CheckReport> Check(AccountId id) override;
+  Result<Account> ReplaceCredential(AccountId id, const Credential& credential,
+                                    std::optional<std::uint64_t> if_revision,
+                                    const Actor& actor) override;
   void ReplyQueued(const ReplyId& id) override;
 
  private:
+  Result<Account> TryAndKeep(const Account& account, const Credential& credential,
+                             std::optional<std::uint64_t> if_revision, const Actor& actor);
   Result<std::shared_ptr<AccountRunner>> Find(AccountId id) const;
 
   store::Store& store_;
   WorkerPool& workers_;
   Clock& clock_;
   const std::chrono::milliseconds interval_;
+  std::mutex replacing_;  // one new credential at a time; taken before mutex_
   mutable std::mutex mutex_;
   std::map<AccountId, std::shared_ptr<AccountRunner>> runners_;
   bool stopped_ = false;

@@ -63,8 +63,15 @@ Result<LocalResponse> CallUnixSocket(const std::filesystem::path& socket, const 
     });
     context.run();
     MAYFLY_RETURN_IF_ERROR(std::move(outcome));
-    return LocalResponse{.status = static_cast<int>(parser.get().result_int()),
-                         .body = parser.get().body()};
+    LocalResponse response{.status = static_cast<int>(parser.get().result_int()),
+                           .body = parser.get().body()};
+    for (const auto& field : parser.get()) {
+      const auto name = field.name_string(), value = field.value();
+      std::string lower(name.data(), name.size());
+      for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+      response.headers.emplace(std::move(lower), std::string(value.data(), value.size()));
+    }
+    return response;
   } catch (const std::exception&) {
     return Fail(ErrorCode::kIo, "the exchange with " + socket.string() + " failed");
   }

@@ -13,6 +13,7 @@ namespace mayfly::service {
 
 struct LocalResponse {
   int status = 0;
+  std::map<std::string, std::string> headers;  // lower-case names
   std::string body;
 };
 

@@ -31,9 +31,18 @@ std::vector<api::Listener> InheritedListeners(const Config& config) {
   listeners.push_back({.fd = kAdminListenFd, .unix_socket = true, .admin = true});
   int fd = kListenFdFirst;
   for (const ListenAddress& address : config.listen) {
-    listeners.push_back({.fd = fd++, .unix_socket = !address.unix_path.empty()});
+    listeners.push_back({.fd = fd++,
+                         .unix_socket = !address.unix_path.empty(),
+                         .tls = address.tls,
+                         .proxies_only = address.proxies_only});
   }
   return listeners;
+}
+
+api::Transport TransportOf(const Config& config) {
+  if (config.tls) return api::Transport::kTls;
+  if (!config.trusted_proxies.empty()) return api::Transport::kTrustedProxies;
+  return api::Transport::kLocal;
 }
 
 class App {
@@ -43,6 +52,8 @@ class App {
         hooks_(hooks),
         machine_clock_(std::move(machine_clock)),
         clock_(*machine_clock_),
+        rate_limiter_(config_.rate_limits, clock_),
+        changes_(clock_),
         control_(kControlFd) {}
 
   int Run() {
@@ -79,10 +90,16 @@ class App {
   }
 
   Status EnterSandbox() {
-    auto report = EnterCoreSandbox(
-        {.read_write = {config_.data_dir},
-         .read_only = {config_.file, "/usr/share/zoneinfo", "/etc/localtime", "/usr/lib", "/lib",
-                       "/lib64", "/proc/self", "/dev/null", "/dev/urandom"}});
+    CoreSandboxOptions options{
+        .read_write = {config_.data_dir},
+        .read_only = {config_.file, "/usr/share/zoneinfo", "/etc/localtime", "/usr/lib", "/lib",
+                      "/lib64", "/proc/self", "/dev/null", "/dev/urandom"}};
+    if (config_.tls) {
+      for (auto& directory : api::TlsDirectories(*config_.tls)) {
+        if (MayBeReadWhole(directory, config_)) options.read_only.push_back(std::move(directory));
+      }
+    }
+    auto report = EnterCoreSandbox(options);
     if (report) {
       sandbox_ = *report;
       return {};
@@ -95,6 +112,7 @@ class App {
 
   Status OpenStoreAndCatchUp(store::SecretKey master) {
     MAYFLY_ASSIGN_OR_RETURN(store_, OpenStore(config_, std::move(master), /*create=*/false));
+    store_->SetObserver(&changes_);
     MAYFLY_ASSIGN_OR_RETURN(const TimePoint floor, store_->ClockFloor());
     clock_.RaiseFloor(floor);
     if (hooks_.purge_fail_point) store_->purge().set_fail_point(hooks_.purge_fail_point);
@@ -109,26 +127,64 @@ class App {
       Log(LogLevel::kWarning, "outbox.interrupted",
           {{LogKey::kCount, static_cast<std::int64_t>(interrupted)}});
     }
-    workers_.emplace(control_, *store_, clock_, WorkerPoolOptions{.egress = config_.egress});
+    WorkerPoolOptions pool{.egress = config_.egress};
+    if (hooks_.worker_restart_delay) {
+      pool.restart_delay_first = pool.restart_delay_max = *hooks_.worker_restart_delay;
+    }
+    workers_.emplace(control_, *store_, clock_, pool);
     runners_.emplace(*store_, *workers_, clock_, config_.poll_interval);
     return {};
   }
 
+  // A pair that is not usable closes the TLS addresses and nothing else: expiry must not depend on
+  // the renewal of a certificate. `mayfly serve` has refused to start with one before.
+  void LoadCertificate() {
+    if (!config_.tls) return;
+    certificates_.emplace(*config_.tls);
+    if (auto loaded = certificates_->Load(clock_.Now()); !loaded) {
+      std::cerr << "mayfly: no TLS: " << loaded.error().message << "\n";
+      Log(LogLevel::kError, "tls.not-loaded", {{LogKey::kError, ToString(loaded.error().code)}});
+    }
+  }
+
+  // On an API thread or the main one.
+  Status ReloadCertificate() {
+    const Status reloaded = certificates_->Reload(clock_.Now());
+    if (reloaded) {
+      Log(LogLevel::kInfo, "tls.reloaded");
+    } else {
+      std::cerr << "mayfly: the certificate in use stays: " << reloaded.error().message << "\n";
+      Log(LogLevel::kError, "tls.reload-failed",
+          {{LogKey::kError, ToString(reloaded.error().code)}});
+    }
+    return reloaded;
+  }
+
   Status Serve() {
+    LoadCertificate();
     context_.store = store_.get();
     context_.clock = &clock_;
+    context_.changes = &changes_;
+    context_.rate_limiter = &rate_limiter_;
     context_.runtime = runners_ ? &*runners_ : nullptr;
     context_.about = config_.about;
     context_.sandbox = sandbox_;
     context_.insecure_loopback = config_.egress.insecure_loopback;
     context_.zone_name = config_.zone_name;
     context_.version = kVersion;
+    context_.transport = TransportOf(config_);
+    if (certificates_) {
+      context_.certificates = &*certificates_;
+      context_.reload = [this] { return ReloadCertificate(); };
+    }
     context_.health = [this] { return Health(); };
     context_.metrics_text = [this] {
-      return RenderMetrics({.store = *store_,
-                            .expiry = expiry_->view(),
-                            .http = server_->counters(),
-                            .now = clock_.Now()});
+      return RenderMetrics(
+          {.store = *store_,
+           .expiry = expiry_->view(),
+           .http = server_->counters(),
+           .tls = certificates_ ? std::optional(certificates_->view()) : std::nullopt,
+           .now = clock_.Now()});
     };
     if (store_ != nullptr) context_.cursor_key = store_->PageCursorKey();
     router_ = api::MakeRouter(context_);
@@ -136,7 +192,10 @@ class App {
       return Fail(ErrorCode::kNotFound, "sealed: nobody is known");
     };
     if (store_ != nullptr) authenticate = api::MakeAuthenticator(store_->tokens(), clock_);
-    server_.emplace(router_, std::move(authenticate), config_.limits);
+    server_.emplace(router_, std::move(authenticate), config_.limits,
+                    api::ServerOptions{.certificates = context_.certificates,
+                                       .trusted_proxies = config_.trusted_proxies,
+                                       .clock = &clock_});
     server_->SetReady(store_ != nullptr);
     MAYFLY_RETURN_IF_ERROR(server_->Start(InheritedListeners(config_)));
     if (store_ != nullptr) {
@@ -166,6 +225,14 @@ class App {
     if (!store_->Health()) view.reasons.push_back("store");
     if (machine_clock_->Now() + std::chrono::minutes(10) < now)
       view.reasons.push_back("clock-set-back");
+    if (certificates_) {
+      const auto expires_at = certificates_->view().expires_at;
+      if (!expires_at) {
+        view.reasons.push_back("certificate-missing");
+      } else if (*expires_at <= now) {
+        view.reasons.push_back("certificate-expired");
+      }
+    }
     view.last_expiry_run_at = expiry.last_run_at;
     view.next_expiry_at = expiry.next_expiry_at;
     view.ready = view.reasons.empty();
@@ -190,6 +257,12 @@ class App {
         }
       } else if (auto* ended = std::get_if<ControlClient::WorkerEnded>(&*event)) {
         if (workers_) workers_->OnEnded(*ended);
+      } else if (std::holds_alternative<ControlClient::ReloadAsked>(*event)) {
+        if (certificates_) {
+          (void)ReloadCertificate();  // it has told what went wrong
+        } else {
+          Log(LogLevel::kInfo, "tls.nothing-to-reload");
+        }
       } else {
         return 0;  // asked to drain, or the supervisor is gone: the same orderly end
       }
@@ -219,6 +292,8 @@ class App {
   const CoreHooks& hooks_;
   const std::unique_ptr<Clock> machine_clock_;
   store::MonotoneClock clock_;
+  api::RateLimiter rate_limiter_;
+  api::ChangeFeed changes_;
   ControlClient control_;
   SandboxReport sandbox_;
   std::mutex health_mutex_;
@@ -229,6 +304,7 @@ class App {
   std::optional<AccountRunners> runners_;
   api::ApiContext context_;
   api::Router router_;
+  std::optional<api::TlsCertificates> certificates_;
   std::optional<api::Server> server_;
 };
 

@@ -2,7 +2,8 @@
 //
 // Start order, each step only when the one before holds:
 //   configuration -> logging -> not dumpable -> master key -> sandbox on all threads -> keys ->
-//   store -> overdue expiry -> interrupted replies -> port -> accounts -> expiry thread
+//   store -> overdue expiry -> interrupted replies -> certificate -> port -> accounts ->
+//   expiry thread
 // Stop is the reverse. Without a usable master key the service is sealed: it answers health and
 // nothing else, and touches no file.
 #ifndef MAYFLY_SERVICE_APP_H_
@@ -10,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "service/config.h"
@@ -22,6 +24,7 @@ struct CoreHooks {
   // The machine's clock when empty. Called before the sandbox is entered.
   std::function<std::unique_ptr<Clock>()> make_clock;
   std::function<void(store::PurgeStep, ExpiryDay)> purge_fail_point;
+  std::optional<std::chrono::milliseconds> worker_restart_delay;  // instead of a growing one
 };
 
 // Exit codes that the supervisor does not answer with a restart (sysexits.h).

@@ -1,10 +1,12 @@
 #include "service/command_line.h"
 
+#include <cerrno>
 #include <cstdio>
 #include <fcntl.h>
 #include <iostream>
 #include <memory>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -66,6 +68,7 @@ Result<LocalResponse> AskService(const Config& config, const std::string& method
     std::string title = "the service refused";
     if (problem) {
       if (auto text = problem->String("title")) title = *text;
+      if (auto text = problem->String("detail")) title += " " + *text;
     }
     return Fail(ErrorCode::kIo, title + " (" + std::to_string(answer.status) + ")");
   }
@@ -178,7 +181,52 @@ int ShowStatus(const Config& config, const Clock& clock) {
   return 0;
 }
 
-int Serve(const Config& config, const ProgramTraits& traits) {
+int ReloadCertificate(const Config& config) {
+  auto answer = AskService(config, "POST", "/admin/reload", "");
+  if (!answer) {
+    // Whatever it was, the running service goes on with the certificate that it has.
+    std::cerr << "mayfly: not reloaded: " << answer.error().message << "\n";
+    return 1;
+  }
+  std::cout << answer->body << "\n";
+  return 0;
+}
+
+Status CheckTls(const Config& config, const Clock& clock) {
+  for (const fs::path& directory : api::TlsDirectories(*config.tls)) {
+    if (MayBeReadWhole(directory, config)) continue;
+    return Fail(ErrorCode::kInvalidArgument,
+                directory.string() +
+                    ": a link leads there, and the core may not read all that is in there; put the "
+                    "files themselves into a directory of their own");
+  }
+  MAYFLY_ASSIGN_OR_RETURN([[maybe_unused]] const api::TlsPair pair,
+                          api::LoadTlsPair(*config.tls, clock.Now()));
+  return {};
+}
+
+// In a process of its own: the supervisor, which this process becomes, never sees the key. 0, or
+// kExitConfig after a sentence on standard error.
+int TryCertificate(const Config& config, const Clock& clock) {
+  const pid_t child = ::fork();
+  if (child < 0) return Complain({.code = ErrorCode::kIo, .message = "no process can be started"});
+  if (child == 0) {
+    const Status usable = CheckTls(config, clock);
+    if (!usable) {
+      std::cerr << config.file.string() << ": http.tls: " << usable.error().message << std::endl;
+    }
+    ::_exit(usable ? 0 : kExitConfig);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int Serve(const Config& config, const ProgramTraits& traits, const Clock& clock) {
+  if (config.tls) {
+    if (const int code = TryCertificate(config, clock); code != 0) return code;
+  }
   const fs::path program = ProgramPath();
   SupervisorOptions options;
   options.core_program = program;
@@ -193,6 +241,9 @@ int Serve(const Config& config, const ProgramTraits& traits) {
   options.admin_socket = config.admin_socket();
   options.port_file = config.port_file();
   options.drain_deadline = config.drain_deadline;
+  if (const auto delay = traits.core_restart_delay ? traits.core_restart_delay() : std::nullopt) {
+    options.restart_delay_first = options.restart_delay_max = *delay;
+  }
   if (!config.egress.ca_file.empty()) options.worker_read_paths = {config.egress.ca_file};
   std::error_code error;
   if (!fs::exists(options.worker_program, error)) {
@@ -288,6 +339,8 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   expire->add_flag("--dry-run", dry_run, "Change nothing: expiry itself needs nobody")->required();
   CLI::App* status =
       with_config(app.add_subcommand("status", "State of the service or its store."));
+  CLI::App* reload = with_config(
+      app.add_subcommand("reload", "Read the certificate of [http.tls] again; connections go on."));
   CLI::App* version = app.add_subcommand("version", "Print the version.");
 
   if (traits.extend) traits.extend(app);
@@ -319,12 +372,14 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   if (*core) return RunCore(config_file, hooks);
   // Only our own commands need the configuration here; those of traits.extend ran in their
   // callbacks.
-  if (!*serve && !*token_create && !*expire && !*status) return 0;
+  if (!*serve && !*token_create && !*expire && !*status && !*reload) return 0;
   auto config = LoadConfig(config_file);
   if (!config) return Complain(config.error());
-  if (*serve) return Serve(*config, traits);
+  if (*reload) return ReloadCertificate(*config);
   const std::unique_ptr<Clock> clock =
       hooks.make_clock ? hooks.make_clock() : std::make_unique<SystemClock>();
+  if (clock == nullptr) return kExitConfig;  // make_clock has said why
+  if (*serve) return Serve(*config, traits, *clock);
   if (*token_create) return CreateToken(*config, role, label, days, as_json, *clock);
   if (*expire) return PreviewExpiry(*config, *clock);
   return ShowStatus(*config, *clock);

@@ -4,8 +4,10 @@
 #ifndef MAYFLY_SERVICE_COMMAND_LINE_H_
 #define MAYFLY_SERVICE_COMMAND_LINE_H_
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,8 @@ struct ProgramTraits {
   std::function<CoreHooks()> core_hooks;
   // Passed on to the core by `serve`.
   std::function<std::vector<std::string>()> core_arguments;
+  // Before `serve` starts the core again; a growing one when this or its answer is empty.
+  std::function<std::optional<std::chrono::milliseconds>()> core_restart_delay;
 };
 
 // Parses and runs. Returns the process's exit code: 0, 1 for a failure, 2 for wrong usage, 78 for a

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <string_view>
+#include <utility>
 
 #include <toml++/toml.h>
 
@@ -127,6 +129,22 @@ class Section {
     return {};
   }
 
+  // A [section.key]; nothing when it is not there.
+  Status Table(std::string_view key, std::optional<Section>* out) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return {};
+    if (!node->is_table()) return Fail(WrongAt(node, key, "must be a [section]"));
+    out->emplace(file_, name_ + "." + std::string(key), node->as_table());
+    return {};
+  }
+
+  // Of a list of texts.
+  Error WrongItem(std::string_view key, std::size_t index, std::string_view allowed) const {
+    const toml::node* node = NodeOf(key);
+    const toml::array* array = node != nullptr ? node->as_array() : nullptr;
+    return WrongAt(array != nullptr ? array->get(index) : node, key, allowed);
+  }
+
   const toml::node* NodeOf(std::string_view key) const {
     return table_ != nullptr ? table_->get(key) : nullptr;
   }
@@ -164,9 +182,12 @@ class Section {
 };
 
 constexpr std::string_view kListenRule =
-    "must be \"127.0.0.1:PORT\", \"[::1]:PORT\" or \"unix:/absolute/path\": other addresses need "
-    "TLS, "
-    "which this version does not have";
+    "must be a list of \"127.0.0.1:PORT\", \"[::1]:PORT\", another IP address with its port, or "
+    "\"unix:/absolute/path\"";
+constexpr std::string_view kClearRule =
+    "an address that others can reach needs TLS: add [http.tls] with certificate and private_key; "
+    "or, when a proxy in front speaks TLS, http.trusted_proxies with the proxy's addresses; or "
+    "listen on 127.0.0.1";
 
 std::optional<ListenAddress> ParseListen(const std::string& text) {
   if (text.starts_with("unix:")) {
@@ -177,11 +198,10 @@ std::optional<ListenAddress> ParseListen(const std::string& text) {
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos) return std::nullopt;
   std::string host = text.substr(0, colon);
-  if (host == "[::1]") {
-    host = "::1";
-  } else if (host != "127.0.0.1") {
-    return std::nullopt;
-  }
+  const bool brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (brackets) host = host.substr(1, host.size() - 2);
+  const bool v6 = host.find(':') != std::string::npos;
+  if (v6 != brackets || !api::ParseIpAddress(host)) return std::nullopt;
   unsigned port = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, port);
@@ -223,17 +243,68 @@ Status ReadPaths(Section section, Config* config) {
   return section.Done();
 }
 
-Status ReadHttp(Section section, Config* config) {
-  using std::chrono::milliseconds;
+Status ReadTls(Section* http, Config* config) {
+  std::optional<Section> section;
+  MAYFLY_RETURN_IF_ERROR(http->Table("tls", &section));
+  if (!section) return {};
+  api::TlsFiles files;
+  MAYFLY_RETURN_IF_ERROR(section->Path("certificate", &files.certificate));
+  MAYFLY_RETURN_IF_ERROR(section->Path("private_key", &files.private_key));
+  for (const auto& [key, file] :
+       {std::pair("certificate", files.certificate), std::pair("private_key", files.private_key)}) {
+    if (!MayBeReadWhole(file.parent_path(), *config)) {
+      return Fail(
+          section->Wrong(key,
+                         "must lie in a directory of its own, such as /etc/mayfly/tls/: the "
+                         "core may read whatever is in that directory, so it must hold "
+                         "neither the master key nor the data, nor be a directory of the "
+                         "system"));
+    }
+  }
+  config->tls = files;
+  return section->Done();
+}
+
+Status ReadTrustedProxies(Section* section, Config* config) {
+  constexpr std::string_view kRule =
+      "must be a list of at most 32 IP addresses, such as \"10.0.0.7\" or \"2001:db8::7\"";
+  std::vector<std::string> proxies;
+  MAYFLY_RETURN_IF_ERROR(section->Strings("trusted_proxies", &proxies));
+  for (const std::string& text : proxies) {
+    const auto address = api::ParseIpAddress(text);
+    if (!address || proxies.size() > 32) return Fail(section->Wrong("trusted_proxies", kRule));
+    config->trusted_proxies.push_back(*address);
+  }
+  return {};
+}
+
+Status ReadListen(Section* section, Config* config) {
   std::vector<std::string> listen;
-  MAYFLY_RETURN_IF_ERROR(section.Strings("listen", &listen));
-  if (listen.empty()) return Fail(section.Wrong("listen", kListenRule));
-  if (listen.size() > 8) return Fail(section.Wrong("listen", "may hold at most 8 addresses"));
-  for (const std::string& text : listen) {
-    auto address = ParseListen(text);
-    if (!address) return Fail(section.Wrong("listen", kListenRule));
+  MAYFLY_RETURN_IF_ERROR(section->Strings("listen", &listen));
+  if (listen.empty()) return Fail(section->Wrong("listen", kListenRule));
+  if (listen.size() > 8) return Fail(section->Wrong("listen", "may hold at most 8 addresses"));
+  for (std::size_t i = 0; i < listen.size(); ++i) {
+    auto address = ParseListen(listen[i]);
+    if (!address) return Fail(section->WrongItem("listen", i, kListenRule));
+    if (address->unix_path.empty()) {
+      address->tls = config->tls.has_value();
+      const bool loopback = api::IsLoopback(*api::ParseIpAddress(address->host));
+      if (!loopback && !address->tls) {
+        if (config->trusted_proxies.empty())
+          return Fail(section->WrongItem("listen", i, kClearRule));
+        address->proxies_only = true;
+      }
+    }
     config->listen.push_back(*address);
   }
+  return {};
+}
+
+Status ReadHttp(Section section, Config* config) {
+  using std::chrono::milliseconds;
+  MAYFLY_RETURN_IF_ERROR(ReadTls(&section, config));
+  MAYFLY_RETURN_IF_ERROR(ReadTrustedProxies(&section, config));
+  MAYFLY_RETURN_IF_ERROR(ReadListen(&section, config));
   api::ServerLimits& limits = config->limits;
   const milliseconds low{100}, high{600'000};
   MAYFLY_RETURN_IF_ERROR(section.Integer("head_bytes_max", &limits.head_bytes_max, 1'024, 65'536));
@@ -241,16 +312,27 @@ Status ReadHttp(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Integer("body_bytes_max", &limits.body_bytes_max, 1'024, 1 << 20));
   MAYFLY_RETURN_IF_ERROR(
       section.Integer("target_bytes_max", &limits.target_bytes_max, 256, 16'384));
+  MAYFLY_RETURN_IF_ERROR(
+      section.Duration("handshake_deadline", &limits.handshake_deadline, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Duration("head_deadline", &limits.head_deadline, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Duration("body_deadline", &limits.body_deadline, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Duration("write_deadline", &limits.write_deadline, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Duration("idle_deadline", &limits.idle_deadline, low, high));
+  MAYFLY_RETURN_IF_ERROR(section.Duration("event_heartbeat", &limits.event_heartbeat, low, high));
   MAYFLY_RETURN_IF_ERROR(section.Integer("connections_max", &limits.connections_max, 1, 65'536));
   MAYFLY_RETURN_IF_ERROR(section.Integer("connections_per_address_max",
                                          &limits.connections_per_address_max, 1, 65'536));
   MAYFLY_RETURN_IF_ERROR(section.Integer("threads", &limits.threads, 1, 64));
   MAYFLY_RETURN_IF_ERROR(
       section.Duration("drain_deadline", &config->drain_deadline, low, milliseconds(120'000)));
+  return section.Done();
+}
+
+Status ReadRateLimits(Section section, Config* config) {
+  for (std::size_t i = 0; i < api::kBudgets; ++i) {
+    MAYFLY_RETURN_IF_ERROR(section.Integer(api::ToString(static_cast<api::Budget>(i)),
+                                           &config->rate_limits.per_minute[i], 1, 1'000'000));
+  }
   return section.Done();
 }
 
@@ -281,18 +363,19 @@ Result<Config> FromTable(const toml::table& table, const fs::path& file) {
   };
   Section top(file, "(top level)", &table);
   for (const auto& [key, node] : table) {
-    static constexpr std::string_view kSections[] = {"organisation", "paths",  "http",
-                                                     "polling",      "egress", "sandbox"};
+    static constexpr std::string_view kSections[] = {
+        "organisation", "paths", "http", "rate_limits", "polling", "egress", "sandbox"};
     if (std::find(std::begin(kSections), std::end(kSections), key.str()) == std::end(kSections)) {
       return Fail(top.WrongAt(&node, "(unknown)",
-                              "is not a section; there are organisation, paths, http, polling, "
-                              "egress and sandbox"));
+                              "is not a section; there are organisation, paths, http, "
+                              "rate_limits, polling, egress and sandbox"));
     }
     if (!node.is_table()) return Fail(top.WrongAt(&node, key.str(), "must be a [section]"));
   }
   MAYFLY_RETURN_IF_ERROR(ReadOrganisation(section("organisation"), &config));
   MAYFLY_RETURN_IF_ERROR(ReadPaths(section("paths"), &config));
   MAYFLY_RETURN_IF_ERROR(ReadHttp(section("http"), &config));
+  MAYFLY_RETURN_IF_ERROR(ReadRateLimits(section("rate_limits"), &config));
   Section polling = section("polling");
   MAYFLY_RETURN_IF_ERROR(polling.Duration("interval", &config.poll_interval,
                                           std::chrono::milliseconds(200), std::chrono::hours(1)));
@@ -316,6 +399,20 @@ Result<Config> ParseConfig(const std::string& text, const fs::path& file) {
                 file.string() + ":" + std::to_string(error.source().begin.line) +
                     ": is not TOML from here on; texts need quotes, sections stand in [brackets]");
   }
+}
+
+bool MayBeReadWhole(const fs::path& directory, const Config& config) {
+  const auto below = [&](const fs::path& file) {
+    const fs::path relative = file.lexically_relative(directory);
+    return !relative.empty() && *relative.begin() != "..";
+  };
+  const auto holds = [&](const fs::path& file) {
+    std::error_code ignored;
+    return below(file) || below(fs::weakly_canonical(file, ignored));
+  };
+  const fs::path parts = directory.relative_path();
+  return std::distance(parts.begin(), parts.end()) >= 2 && !holds(config.master_key) &&
+         !holds(config.data_dir);
 }
 
 Result<Config> LoadConfig(const fs::path& file) {

@@ -8,12 +8,16 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "connectors/connector.h"
 #include "service/api/context.h"
+#include "service/api/peer.h"
+#include "service/api/rate_limiter.h"
 #include "service/api/server.h"
+#include "service/api/tls.h"
 #include "service/supervisor/supervisor.h"
 #include "store/model/retention.h"
 
@@ -38,8 +42,15 @@ struct Config {
 
   // [http]
   std::vector<ListenAddress> listen;
+  api::TrustedProxies trusted_proxies;
   api::ServerLimits limits;
   std::chrono::milliseconds drain_deadline{10'000};
+
+  // [http.tls]: every TCP address speaks TLS, a Unix socket never does
+  std::optional<api::TlsFiles> tls;
+
+  // [rate_limits]
+  api::RateLimits rate_limits;
 
   // [polling]
   std::chrono::milliseconds poll_interval{0};  // 0: the connector's default
@@ -54,6 +65,11 @@ struct Config {
 Result<Config> LoadConfig(const std::filesystem::path& file);
 // The same from text, for tests and for checking what `init` writes. `file` is used in messages.
 Result<Config> ParseConfig(const std::string& text, const std::filesystem::path& file);
+
+// Whether the core may be given all of `directory` to read, because a file of [http.tls] lies in
+// it: not when it holds the master key or the data, nor when it is one of the system's own (/,
+// /etc). What a link leads to is judged by its real path.
+bool MayBeReadWhole(const std::filesystem::path& directory, const Config& config);
 
 // What `mayfly init` writes.
 struct InitAnswers {

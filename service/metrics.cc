@@ -64,6 +64,23 @@ std::string RenderMetrics(MetricsInput input) {
   page.Counter("mayfly_http_refused_total", "Requests refused as malformed or over a limit.",
                static_cast<double>(input.http.refused_malformed + input.http.refused_limits));
 
+  page.Counter("mayfly_http_handshakes_refused_total", "TLS handshakes that failed.",
+               static_cast<double>(input.http.refused_handshakes));
+  page.Gauge("mayfly_http_connections_open", "Connections now.",
+             static_cast<double>(input.http.open));
+  if (input.tls) {
+    // Without a usable pair it is as if it had expired: the same alarm.
+    page.Gauge(
+        "mayfly_tls_certificate_expires_seconds",
+        "Until the certificate in use expires; 0 or less once it has, or when there is none.",
+        input.tls->expires_at ? Seconds(*input.tls->expires_at - input.now) : 0);
+    page.Counter("mayfly_tls_reloads_total", "New certificates taken since start.",
+                 static_cast<double>(input.tls->reloads));
+    page.Counter("mayfly_tls_reload_failures_total",
+                 "New certificates that were not usable; the one in use stayed.",
+                 static_cast<double>(input.tls->reload_failures));
+  }
+
   // Scraping does not fail because one row is damaged: its gauges are left out, and the counter of
   // damaged records above says so.
   auto& state = page.Labelled("mayfly_account_state", "1 for the state that the account is in.");

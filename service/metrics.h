@@ -3,6 +3,7 @@
 #ifndef MAYFLY_SERVICE_METRICS_H_
 #define MAYFLY_SERVICE_METRICS_H_
 
+#include <optional>
 #include <string>
 
 #include "service/api/server.h"
@@ -15,6 +16,7 @@ struct MetricsInput {
   store::Store& store;
   const ExpiryJob::View expiry;
   const api::ServerCounters http;
+  const std::optional<api::TlsCertificates::View> tls;  // absent without [http.tls]
   TimePoint now;
 };
 

@@ -169,6 +169,28 @@ Result<Credential> Accounts::RevealCredential(AccountId id) const {
   return credential;
 }
 
+Result<Account> Accounts::ChangeCredential(AccountId id, const NewCredential& change,
+                                           std::optional<std::uint64_t> if_revision,
+                                           const Actor& actor, TimePoint now) {
+  Transaction transaction(core_, now);
+  MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+  MAYFLY_ASSIGN_OR_RETURN(Account account, core_.GetAccount(id));
+  if (account.state == AccountState::kRetired) return Retired();
+  MAYFLY_RETURN_IF_ERROR(CheckRevision(account, if_revision));
+  account.credential_fingerprint = FingerprintOf(core_, change.credential);
+  account.own_platform_id = change.own_platform_id;
+  account.own_handle = change.own_handle;
+  account.state = AccountState::kStarting;
+  account.state_reason.clear();
+  account.state_since = now;
+  ++account.revision;
+  transaction.PutAccount(account);
+  PutCredential(transaction, id, change.credential);
+  MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "account.credential", id.ToString(), "ok"));
+  MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+  return account;
+}
+
 Status Accounts::ReplaceCredential(AccountId id, const Credential& credential, TimePoint now) {
   Transaction transaction(core_, now);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());

@@ -53,6 +53,17 @@ class Accounts {
 
   // The secret, for the worker's first frame. kCredentialDead when retired.
   Result<Credential> RevealCredential(AccountId id) const;
+  // By a person: the credential that was tried in place of the old one, with whom it belongs to.
+  // The account starts anew. kNotFound when retired; kPreconditionFailed as in Rename. The old one
+  // is overwritten. Audited as `account.credential`.
+  struct NewCredential {
+    Credential credential;
+    std::string own_platform_id;
+    std::string own_handle;
+  };
+  Result<Account> ChangeCredential(AccountId id, const NewCredential& change,
+                                   std::optional<std::uint64_t> if_revision, const Actor& actor,
+                                   TimePoint now);
   // Rotated tokens: sealed and synced when this returns. Ignored (kNotFound) for a retired account.
   Status ReplaceCredential(AccountId id, const Credential& credential, TimePoint now);
 

@@ -28,8 +28,8 @@ struct AuditEntry {
   std::string request_id;  //
   std::string action;      // closed list: inbox.look, conversation.look, conversation.change,
                            // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
-                           // account.change, account.disconnect, token.create, token.revoke,
-                           // date.purged
+                           // account.change, account.credential, account.disconnect, token.create,
+                           // token.revoke, date.purged
   std::string object;      // an id of ours, or a date; never a platform id, handle or text
   std::string outcome;     // ok, or an ErrorCode word
 };

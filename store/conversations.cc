@@ -154,6 +154,21 @@ Result<std::vector<Candidate>> NewestOf(const Core& core, const codec::HeadRecor
   return newest;
 }
 
+// The inbox rows of all visible dates. A conversation lies on the date on which its last message
+// ends and stands in the inbox where its newest one was born, so the merge need not look into a
+// date before it has come back to the latest birth there.
+std::vector<MergeSource> InboxSources(const Core& core,
+                                      const std::optional<TimePoint>& expires_before,
+                                      TimePoint now) {
+  std::vector<MergeSource> sources;
+  for (const auto& [day, latest] : core.VisibleDaysWithLatestBirth(now)) {
+    if (expires_before && StartOf(day) >= *expires_before) continue;
+    sources.push_back({.family = Family::Day(day),
+                       .not_before = schema::Key(schema::kInbox) + schema::NewestFirst(latest)});
+  }
+  return sources;
+}
+
 }  // namespace
 
 Result<Conversations::InboxPage> Conversations::List(const Look& look, const Filter& filter,
@@ -164,11 +179,11 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
   limit = std::max<std::size_t>(limit, 1);
   const auto matches = [&filter](AccountId account, ConversationStatus status, bool unread) {
     return (!filter.account || *filter.account == account) &&
+           (!filter.accounts || filter.accounts->contains(account)) &&
            (!filter.status || *filter.status == status) &&
            (!filter.unread || *filter.unread == unread);
   };
-  std::vector<Family> families;
-  for (const ExpiryDay day : core_.VisibleDays(now)) families.push_back(Family::Day(day));
+  const std::vector<MergeSource> sources = InboxSources(core_, filter.expires_before, now);
 
   struct Row {
     ExpiryDay day;
@@ -180,12 +195,13 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
   InboxPage page;
   ScanOptions options{.prefix = prefix};
   if (position) options.after = prefix + *position;
-  for (bool more = true; more && page.items.size() < limit;) {
+  bool more = true;
+  while (more && page.items.size() < limit) {
     const std::size_t wanted = limit - page.items.size();
     std::vector<Row> rows;
     more = false;
     MAYFLY_RETURN_IF_ERROR(core_.engine().MergeScan(
-        families, options, [&](Family family, std::string_view key, std::string_view sealed) {
+        sources, options, [&](Family family, std::string_view key, std::string_view sealed) {
           const auto row = core_.OpenRow(family.day(), schema::kInbox, key, sealed, pairs);
           if (!row) return true;  // damaged (counted), or its date has just ended
           const auto inbox = core_.Checked(codec::DecodeInbox(row->body));
@@ -217,19 +233,7 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
       page.items.push_back(std::move(item));
     }
   }
-  if (page.items.size() >= limit && options.after) {
-    // Whether anything follows was seen by the scan that filled the page.
-    bool follows = false;
-    MAYFLY_RETURN_IF_ERROR(core_.engine().MergeScan(
-        families, options, [&](Family family, std::string_view key, std::string_view sealed) {
-          const auto row = core_.OpenRow(family.day(), schema::kInbox, key, sealed, pairs);
-          if (!row) return true;
-          const auto inbox = codec::DecodeInbox(row->body);
-          follows = inbox && matches(inbox->account, inbox->status, inbox->unread);
-          return !follows;
-        }));
-    if (follows) page.next = ToHex(std::string_view(*options.after).substr(prefix.size()));
-  }
+  if (more) page.next = ToHex(std::string_view(*options.after).substr(prefix.size()));
   return page;
 }
 

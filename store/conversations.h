@@ -3,6 +3,7 @@
 #define MAYFLY_STORE_CONVERSATIONS_H_
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ class Conversations {
 
   struct Filter {
     std::optional<AccountId> account;
+    std::optional<std::set<AccountId>> accounts;  // one of these
+    std::optional<TimePoint> expires_before;      // gone at an earlier instant than this
     std::optional<ConversationStatus> status;
     std::optional<bool> unread;
   };

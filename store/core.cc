@@ -162,8 +162,29 @@ Status Core::Open() {
     hidden_days_ = std::move(hidden);
     PublishDays();
   }
+  MAYFLY_RETURN_IF_ERROR(LoadLatestBirths());
   MutexLock lock(commit_mutex_);
   return ReloadCounters();
+}
+
+Status Core::LoadLatestBirths() {
+  for (const ExpiryDay day : OpenDays()) {
+    MAYFLY_RETURN_IF_ERROR(engine_->Scan(Family::Day(day), {.prefix = schema::Key(schema::kStats)},
+                                         [&](std::string_view, std::string_view value) {
+                                           const auto stats = Checked(codec::DecodeStats(value));
+                                           // Of a date that cannot say, anything may be expected.
+                                           NoteBirth(day, stats ? stats->greatest_born
+                                                                : TimePoint::max());
+                                           return true;
+                                         }));
+  }
+  return {};
+}
+
+void Core::NoteBirth(ExpiryDay day, TimePoint born) {
+  MutexLock lock(days_mutex_);
+  TimePoint& latest = latest_births_.try_emplace(day, born).first->second;
+  latest = std::max(latest, born);
 }
 
 Status Core::ReloadCounters() {
@@ -305,6 +326,20 @@ std::vector<ExpiryDay> Core::VisibleDays(TimePoint now) const {
   return days;
 }
 
+std::vector<std::pair<ExpiryDay, TimePoint>> Core::VisibleDaysWithLatestBirth(TimePoint now) const {
+  std::vector<std::pair<ExpiryDay, TimePoint>> days;
+  MutexLock lock(days_mutex_);
+  TimePoint latest = TimePoint::min();
+  for (const ExpiryDay day : open_days_) {
+    if (const auto found = latest_births_.find(day); found != latest_births_.end()) {
+      latest = std::max(latest, found->second);
+    }
+    if (IsVisible(StartOf(day), now)) days.emplace_back(day, latest);
+  }
+  std::reverse(days.begin(), days.end());
+  return days;
+}
+
 bool Core::IsUsable(ExpiryDay day, TimePoint now) const {
   if (!IsVisible(StartOf(day), now)) return false;
   MutexLock lock(days_mutex_);
@@ -343,6 +378,7 @@ void Core::HideDay(ExpiryDay day) {
     MutexLock lock(days_mutex_);
     open_days_.erase(day);
     hidden_days_.insert(day);
+    latest_births_.erase(day);
     PublishDays();
   }
   MutexLock lock(cache_mutex_);
@@ -896,6 +932,9 @@ Status Transaction::PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes
   MAYFLY_ASSIGN_OR_RETURN(codec::StatsRecord* const stats, StatsOf(day, account));
   stats->greatest_born = std::max(stats->greatest_born, born);
   ++stats->messages;
+  if (!record.withdrawn) {  // not a tombstone of what was never shown
+    Note(ChangeKind::kMessageReceived, MessageId{day, dkey}.ToString(), record.conversation);
+  }
   Put(day, schema::Key(schema::kPointer, dkey),
       codec::Encode(codec::PointerRecord{.cblind = cblind, .sent_at = record.sent_at}));
   return PutSealed(day, schema::kMessage, schema::MessageKey(cblind, record.sent_at, dkey), slot,
@@ -920,6 +959,7 @@ Status Transaction::PutHead(const HeadPtr& old, codec::HeadRecord head, ExpiryDa
     Remove(day, schema::InboxKey(old->record.last_activity_at, cblind));
   }
   head.revision = old != nullptr ? old->record.revision + 1 : 1;
+  Note(ChangeKind::kConversationUpdated, head.id.ToString());
   MAYFLY_RETURN_IF_ERROR(PutSealed(day, schema::kHead, schema::Key(schema::kHead, cblind), slot,
                                    head.account, Direction::kIncoming, codec::Encode(head)));
   if (old == nullptr || moved || old->damaged) {
@@ -985,6 +1025,7 @@ Status Transaction::RemoveContact(ExpiryDay day, AccountId account, const Platfo
 }
 
 Status Transaction::PutReply(const Reply& reply, Slot slot) {
+  Note(ChangeKind::kReplyUpdated, reply.id.ToString(), reply.conversation);
   const std::string pending_key = schema::Key(schema::kPending, reply.id.bytes);
   if (IsPending(reply.state)) {
     Put(reply.id.day, pending_key, codec::EncodeMark());
@@ -1002,10 +1043,20 @@ void Transaction::PutAccount(const Account& account) {
   std::string sealed = core_.SealSys(schema::kAccount, key, account.id, schema::kPurposeAccount,
                                      codec::Encode(account));
   batch_.Put(Family::Sys(), std::move(key), std::move(sealed));
+  const auto before = core_.GetAccount(account.id);
+  if (!before || before->state != account.state) {
+    Note(ChangeKind::kAccountState, account.id.ToString());
+  }
   accounts_.insert_or_assign(account.id, account);
 }
 
 void Transaction::PutCoverage(AccountId account, const Coverage& coverage) {
+  const auto known = core_.holes_.find(account);
+  // What a new process meets first is no change: whoever listens begins anew with it.
+  if (known != core_.holes_.end() && known->second != coverage.holes) {
+    Note(ChangeKind::kCoverageHole, account.ToString());
+  }
+  holes_.insert_or_assign(account, coverage.holes);
   std::string key = schema::Key(schema::kCoverage, account.value);
   std::string sealed = core_.SealSys(schema::kCoverage, key, account, schema::kPurposeCoverage,
                                      codec::Encode(coverage));
@@ -1093,6 +1144,7 @@ void Transaction::NoteLookup(AccountId account, const PlatformId& platform_id,
 Status Transaction::Commit() {
   for (const auto& [id, stats] : stats_) {
     Put(id.first, schema::Key(schema::kStats, id.second.value), codec::Encode(stats));
+    core_.NoteBirth(id.first, stats.greatest_born);
   }
   if (sequences_taken_ > 0) {
     batch_.Put(Family::Sys(), schema::Key(schema::kNextSequence),
@@ -1107,12 +1159,16 @@ Status Transaction::Commit() {
   auto committed = core_.engine_->Commit(batch_, core_.options_.durability);
   batch_ = {};
   if (!committed) {
+    changes_.clear();
     // It may have happened all the same. What the caches say about it is worth nothing.
     if (heads_moved_) core_.head_moves_.fetch_add(1);
     core_.DistrustCaches();
     return committed;
   }
   Publish();
+  // After the caches, so that whoever is told and asks sees what was told.
+  if (core_.observer_ != nullptr && !changes_.empty()) core_.observer_->OnCommitted(changes_);
+  changes_.clear();
   return {};
 }
 
@@ -1124,6 +1180,7 @@ void Transaction::Publish() {
   sequences_taken_ = 0;
   accounts_taken_ = 0;
   for (auto& [id, stats] : stats_) core_.stats_[id] = stats;
+  for (auto& [id, holes] : holes_) core_.holes_.insert_or_assign(id, std::move(holes));
   {
     MutexLock lock(core_.cache_mutex_);
     for (const HeadPtr& head : heads_) {

@@ -23,12 +23,14 @@
 #include <vector>
 
 #include "store/bounded_map.h"
+#include "store/change_observer.h"
 #include "store/codec.h"
 #include "store/engine/engine.h"
 #include "store/expiry/visibility.h"
 #include "store/keys/key_vault.h"
 #include "store/keys/seal.h"
 #include "store/model/account.h"
+#include "store/model/coverage.h"
 #include "store/model/mutex.h"
 #include "store/model/result.h"
 #include "store/schema.h"
@@ -132,6 +134,8 @@ class Core {
   // --- days
   // Open families whose date has not come, newest first.
   std::vector<ExpiryDay> VisibleDays(TimePoint now) const;
+  // The same, each with an instant after which nothing was born that ends on it or before.
+  std::vector<std::pair<ExpiryDay, TimePoint>> VisibleDaysWithLatestBirth(TimePoint now) const;
   std::vector<ExpiryDay> OpenDays() const;  // hidden ones left out, expired ones not; newest first
   bool IsUsable(ExpiryDay day, TimePoint now) const;  // visible, and its family is open
   bool IsHidden(ExpiryDay day) const;
@@ -229,9 +233,13 @@ class Core {
   void CountDamage() const { damaged_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t damaged() const { return damaged_.load(std::memory_order_relaxed); }
 
+  void SetObserver(ChangeObserver* observer) { observer_ = observer; }
+
  private:
   friend class Transaction;
 
+  Status LoadLatestBirths();
+  void NoteBirth(ExpiryDay day, TimePoint born);  // before the commit that brings it
   Status ReloadCounters();  // what a failed commit has put in doubt; commit lock
   Status LoadAccounts();
   Status LoadFingerprints();
@@ -256,11 +264,14 @@ class Core {
   std::uint32_t next_account_ = 1;
   std::set<AuditMonth> audit_months_;
   std::map<std::pair<ExpiryDay, AccountId>, codec::StatsRecord> stats_;
-  ExpiryDay ended_through_{};  // the latest date whose end has begun
+  ExpiryDay ended_through_{};                     // the latest date whose end has begun
+  std::map<AccountId, std::vector<Hole>> holes_;  // as last committed by this process
+  ChangeObserver* observer_ = nullptr;
 
   mutable Mutex days_mutex_;
   std::set<ExpiryDay> open_days_ MAYFLY_GUARDED_BY(days_mutex_);
   std::set<ExpiryDay> hidden_days_ MAYFLY_GUARDED_BY(days_mutex_);
+  std::map<ExpiryDay, TimePoint> latest_births_ MAYFLY_GUARDED_BY(days_mutex_);
   std::shared_ptr<const std::vector<ExpiryDay>> newest_first_ MAYFLY_GUARDED_BY(days_mutex_);
 
   mutable Mutex cache_mutex_;
@@ -334,6 +345,11 @@ class Transaction {
   Status PutReply(const Reply& reply, Slot slot);
   void PutAccount(const Account& account);
   void PutCoverage(AccountId account, const Coverage& coverage);
+  // Told to the store's observer once the commit succeeded.
+  void Note(ChangeKind kind, std::string id,
+            std::optional<ConversationId> conversation = std::nullopt) {
+    changes_.push_back({kind, std::move(id), conversation});
+  }
   void PutFingerprint(std::uint32_t forget_day, AccountId account, const PlatformId& message);
   // Remembers, once a day, that messages are stamped under the account's present rule.
   void NoteRuleUsed(const Account& account, ExpiryDay today);
@@ -374,6 +390,8 @@ class Transaction {
   std::map<AccountId, TimePoint> forgotten_;
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_;
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_gone_;
+  std::map<AccountId, std::vector<Hole>> holes_;
+  std::vector<ChangeNotice> changes_;
 };
 
 inline bool IsPending(ReplyState state) {

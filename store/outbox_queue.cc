@@ -113,6 +113,7 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
     return Queued{.reply = std::move(earlier->reply), .replayed = true};
   }
 
+  if (reply.refusal) return Fail(*reply.refusal);
   MAYFLY_ASSIGN_OR_RETURN(const Account account, core_.GetAccount(head->record.account));
   // After the earlier use: who repeats a key gets the same answer, whatever became of the account.
   if (account.state == AccountState::kRetired || account.state == AccountState::kCredentialDead) {

@@ -25,6 +25,8 @@ class OutboxQueue {
     MessageId after_message;
     MessageBody text;
     std::string idempotency_key;
+    // Why this text may not be queued. What the key was used for before is answered all the same.
+    std::optional<Error> refusal;
   };
   struct Queued {
     Reply reply;
@@ -33,8 +35,9 @@ class OutboxQueue {
   // Audited as `reply.queue`. kNotFound; kExpired (after_message's date has come);
   // kIdempotencyConflict (same key, other body); kConversationMoved (after_message is not the
   // newest, or another author's reply is pending; does not use up the key); kPlatformRejected (the
-  // conversation is locked); kCredentialDead and kMissingPrivilege (nothing can be sent). An
-  // idempotency key lives 24 hours and never longer than the reply.
+  // conversation is locked); `refusal`, which does not use up the key; kCredentialDead and
+  // kMissingPrivilege (nothing can be sent). An idempotency key lives 24 hours and never longer
+  // than the reply.
   Result<Queued> Enqueue(const NewReply& reply, const Actor& actor, TimePoint now);
   // Ids of visible messages newer than `after`, newest first, at most 20. For `conversation-moved`.
   Result<std::vector<MessageId>> NewerThan(ConversationId conversation, const MessageId& after,

@@ -31,6 +31,8 @@ Result<std::unique_ptr<Store>> Store::Open(std::unique_ptr<Engine> engine,
 Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Store::~Store() = default;
 
+void Store::SetObserver(ChangeObserver* observer) { impl_->core.SetObserver(observer); }
+
 Accounts& Store::accounts() { return impl_->accounts; }
 Tokens& Store::tokens() { return impl_->tokens; }
 Collection& Store::collection() { return impl_->collection; }

@@ -15,6 +15,7 @@
 
 #include "store/accounts.h"
 #include "store/audit_log.h"
+#include "store/change_observer.h"
 #include "store/collection.h"
 #include "store/conversations.h"
 #include "store/engine/engine.h"
@@ -46,6 +47,10 @@ class Store {
   OutboxQueue& outbox();
   AuditLog& audit();
   Purge& purge();
+
+  // Told of every commit from here on; at most one, or null. Before other threads use the store; it
+  // must outlive that use.
+  void SetObserver(ChangeObserver* observer);
 
   // The highest time ever persisted; the floor of the monotone clock. The epoch for a new store.
   Result<TimePoint> ClockFloor() const;

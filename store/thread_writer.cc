@@ -320,6 +320,7 @@ Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(stored->record)));
+  transaction_.Note(ChangeKind::kMessageEdited, id->ToString(), stored->record.conversation);
 
   auto thread = FindById(stored->record.conversation);
   if (!thread) {
@@ -352,6 +353,7 @@ Result<bool> ThreadWriter::Withdraw(const PlatformId& message) {
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(tombstone)));
+  transaction_.Note(ChangeKind::kMessageWithdrawn, id->ToString(), stored->record.conversation);
   withdrawn_.insert(*id);
 
   auto thread = FindById(stored->record.conversation);

@@ -3,7 +3,7 @@ mayfly_test(pacer_tests SOURCES unit/pacer_test.cc LIBRARIES mayfly::registry LA
 mayfly_test(registry_tests SOURCES unit/registry_test.cc LIBRARIES mayfly::connectors LABELS unit)
 mayfly_test(egress_tests SOURCES unit/egress_test.cc LIBRARIES mayfly::http LABELS unit)
 mayfly_test(http_client_tests
-  SOURCES integration/http_client_test.cc support/tls_server.cc
+  SOURCES integration/http_client_test.cc support/tls_server.cc support/certificates.cc
   LIBRARIES mayfly::http mayfly::simulators OpenSSL::SSL OpenSSL::Crypto
   LABELS integration)
 mayfly_test(repair_json_tests SOURCES unit/repair_json_test.cc LIBRARIES mayfly::connectors LABELS unit)

@@ -21,7 +21,7 @@ namespace {
 constexpr std::size_t kCursorMax = 16 * 1024;     // of ours, by the contract
 constexpr int kStepsPerFetch = 20;                // keeps one Fetch short and under the rate limit
 constexpr int kRoundsMax = 8;                     // of the walk, see Walk
-constexpr int kEmptyPagesMax = 10;                // in a row, before a list counts as ended
+constexpr int kEmptyPagesMax = 10;                // in a row, before a list counts as endless
 constexpr int kRestartsMax = 3;                   // of one list or conversation
 constexpr int kFindPagesMax = 200;                // 20,000 messages of one conversation
 constexpr std::size_t kCachedConvosMax = 2'000;   //
@@ -122,6 +122,13 @@ bool ReachesBefore(const MessagePage& page, TimePoint horizon) {
     last = item.sent_at;
   }
   return any && (all_older || (falling && *last < horizon));
+}
+
+// Empty pages that lead on and on are not the end of a list: what stands behind them is not known,
+// and must not count as read.
+Status GuardEmptyPages(int in_a_row) {
+  if (in_a_row <= kEmptyPagesMax) return {};
+  return Fail(ErrorCode::kProtocol, "The platform's list goes on without anything in it.");
 }
 
 class BlueskyConnector final : public Connector {
@@ -388,12 +395,13 @@ Status BlueskyConnector::WalkStep(Position& position, const FetchRequest& reques
       walk.round > 1 && !listed.convos.empty() &&
       std::all_of(listed.convos.begin(), listed.convos.end(),
                   [&](const ConvoView& convo) { return convo.rev <= walk.since; });
-  const bool ended = listed.cursor.empty() || nothing_moved || empty_pages_ > kEmptyPagesMax ||
+  const bool ended = listed.cursor.empty() || nothing_moved ||
                      (listed.convos.empty() && listed.cursor == walk.page);
   if (ended) {
     NextList(position);
     return {};
   }
+  MAYFLY_RETURN_IF_ERROR(GuardEmptyPages(empty_pages_));
   MAYFLY_RETURN_IF_ERROR(Guard(seen_lists_, walk.page, listed.cursor));
   walk.page = listed.cursor;
   walk.after.clear();
@@ -435,10 +443,13 @@ Status BlueskyConnector::ReadConvo(Walk& walk, const FetchRequest& request, Page
     MAYFLY_ASSIGN_OR_RETURN(part.conversations, Describe({walk.convo}, part, stop));
   }
   empty_pages_ = messages->messages.empty() ? empty_pages_ + 1 : 0;
-  const bool ended = messages->cursor.empty() || empty_pages_ > kEmptyPagesMax ||
+  const bool ended = messages->cursor.empty() ||
                      (messages->messages.empty() && messages->cursor == walk.messages) ||
                      ReachesBefore(*messages, request.horizon);
-  if (!ended) MAYFLY_RETURN_IF_ERROR(Guard(seen_messages_, walk.messages, messages->cursor));
+  if (!ended) {
+    MAYFLY_RETURN_IF_ERROR(GuardEmptyPages(empty_pages_));
+    MAYFLY_RETURN_IF_ERROR(Guard(seen_messages_, walk.messages, messages->cursor));
+  }
 
   walk.worked = true;
   if (ended) {
@@ -599,7 +610,9 @@ Result<std::vector<SentReply>> BlueskyConnector::FindSent(const FindSentRequest&
   MAYFLY_RETURN_IF_ERROR(client_->EnsureSession(stop));
   std::vector<SentReply> found;
   std::set<std::string> seen;
+  std::set<std::string> ids;  // a platform may show a message twice
   std::string cursor;
+  int empty_pages = 0;
   for (int pages = 0; pages < kFindPagesMax; ++pages) {
     MAYFLY_ASSIGN_OR_RETURN(const MessagePage page,
                             client_->GetMessages(request.conversation.Reveal(), cursor, stop));
@@ -607,12 +620,20 @@ Result<std::vector<SentReply>> BlueskyConnector::FindSent(const FindSentRequest&
       if (item.kind != ItemKind::kMessage || item.sender_did != client_->did()) continue;
       if (item.text_missing || item.text != request.text) continue;
       if (item.sent_at && *item.sent_at < request.not_before) continue;
+      if (!ids.insert(item.id).second) continue;
       found.push_back(SentReply{.id = PlatformId(item.id), .sent_at = item.sent_at});
     }
-    if (page.cursor.empty() || page.messages.empty() || ReachesBefore(page, request.not_before)) {
+    const bool ended = page.cursor.empty() || (page.messages.empty() && page.cursor == cursor) ||
+                       ReachesBefore(page, request.not_before);
+    if (ended) {
       std::reverse(found.begin(), found.end());
+      std::stable_sort(found.begin(), found.end(), [](const SentReply& a, const SentReply& b) {
+        return a.sent_at && b.sent_at && *a.sent_at < *b.sent_at;
+      });
       return found;
     }
+    empty_pages = page.messages.empty() ? empty_pages + 1 : 0;
+    MAYFLY_RETURN_IF_ERROR(GuardEmptyPages(empty_pages));
     MAYFLY_RETURN_IF_ERROR(Guard(seen, cursor, page.cursor));
     cursor = page.cursor;
   }

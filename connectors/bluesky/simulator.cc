@@ -14,6 +14,7 @@
 
 #include "connectors/bluesky/simulator_tokens.h"
 #include "connectors/graphemes.h"
+#include "connectors/platform_faults.h"
 #include "store/model/json.h"
 #include "store/model/mutex.h"
 
@@ -140,6 +141,28 @@ bool DeletedFor(const Message& message, const std::string& did) {
   return message.deleted || message.deleted_for.contains(did);
 }
 
+// Ids and revisions end in "22", the smallest there is, so a cursor that differs from one there
+// lies between it and the next: it skips nothing. A thousand steps, then it stands still.
+constexpr std::string_view kTidDigits = "234567abcdefghijklmnopqrstuvwxyz";
+int LowPart(const std::string& tid) {
+  return static_cast<int>(kTidDigits.find(tid[tid.size() - 2]) * kTidDigits.size() +
+                          kTidDigits.find(tid.back()));
+}
+std::string WithLowPart(std::string tid, int low) {
+  const auto digits = static_cast<int>(kTidDigits.size());
+  low = std::clamp(low, 1, digits * digits - 1);
+  tid[tid.size() - 2] = kTidDigits[static_cast<std::size_t>(low / digits)];
+  tid.back() = kTidDigits[static_cast<std::size_t>(low % digits)];
+  return tid;
+}
+std::string StepUp(const std::string& tid) { return WithLowPart(tid, LowPart(tid) + 1); }
+// From above towards `tid`: the first step when `asked` is none of these.
+std::string StepDown(const std::string& tid, const std::string& asked) {
+  const std::size_t high = tid.size() - 2;
+  const bool begun = asked.size() == tid.size() && asked.compare(0, high, tid, 0, high) == 0;
+  return WithLowPart(tid, begun ? LowPart(asked) - 1 : 1 << 10);
+}
+
 // Everything that happens there. Not thread-safe: BlueskySimulator::Impl holds the lock.
 class World {
  public:
@@ -163,6 +186,7 @@ class World {
   void Lock(Convo& convo, bool locked);
   void ExpireSessions() { ++generation_; }
   void RevokeRefresh() { refresh_rows_.clear(); }
+  void RevokeAll();
   void ForgetLogCursors() { log_floor_ = NextTid(); }
   std::vector<BlueskySimulator::SeenMessage> MessagesBetween(const std::string& viewer,
                                                              const std::string& other);
@@ -170,6 +194,7 @@ class World {
   std::size_t CountRequests(const std::string& method) const;
 
   // Switches; see the header.
+  PlatformFaults faults;
   int fail_next = 0;
   int fail_status = 500;
   bool drop_next_send_answer = false;
@@ -194,7 +219,9 @@ class World {
   void Log(Actor& actor, const std::string& kind, const std::string& convo,
            std::optional<std::size_t> message = std::nullopt, const std::string& rev = "");
 
+  void BeginFaults();
   SimulatorResponse Route(const SimulatorRequest& request, const std::string& method);
+  SimulatorResponse RouteSend(const SimulatorRequest& request, const std::string& method);
   Answer Chat(const SimulatorRequest& request, const std::string& method);
   Answer Server(const SimulatorRequest& request, const std::string& method);
   SimulatorResponse Control(const SimulatorRequest& request);
@@ -268,6 +295,12 @@ class World {
 };
 
 // ---- people, conversations, messages ----
+
+void World::RevokeAll() {
+  ExpireSessions();
+  RevokeRefresh();
+  for (auto& [did, actor] : actors_) actor.settings.app_passwords.clear();
+}
 
 std::string World::AddActor(const BlueskySimulator::ActorOptions& settings) {
   const std::string handle = Lower(settings.handle);
@@ -535,6 +568,14 @@ std::optional<SimulatorResponse> World::Limit(
   return std::nullopt;
 }
 
+// Those that hold from now on.
+void World::BeginFaults() {
+  faults.Arrived();
+  if (faults.Take(PlatformFault::kTokenExpired)) ExpireSessions();
+  if (faults.Take(PlatformFault::kTokenRevoked)) RevokeAll();
+  if (faults.Take(PlatformFault::kPositionForgotten)) ForgetLogCursors();
+}
+
 SimulatorResponse World::Handle(const SimulatorRequest& request) {
   constexpr std::string_view kXrpc = "/xrpc/";
   if (request.path.starts_with("/_sim/")) {
@@ -548,6 +589,7 @@ SimulatorResponse World::Handle(const SimulatorRequest& request) {
   }
   const std::string method = request.path.substr(kXrpc.size());
   ++requests_[method];
+  BeginFaults();
   for (auto it = answers.begin(); it != answers.end(); ++it) {
     if (!it->first.empty() && it->first != method) continue;
     SimulatorResponse response = std::move(it->second);
@@ -580,33 +622,51 @@ SimulatorResponse World::Handle(const SimulatorRequest& request) {
       return *std::move(limited);
     }
   }
+  const auto broken = request.method == "GET" ? faults.TakeForRead() : std::nullopt;
+  if (broken == PlatformFault::kRateLimited) {
+    return RateLimited(clock_.Now() + kShortWindow, options_.requests_per_5_min, kShortWindow);
+  }
   SimulatorResponse response = Route(request, method);
   response.headers.insert(response.headers.end(), headers.begin(), headers.end());
-  return response;
+  return broken ? BrokenAnswer(*broken, std::move(response)) : response;
 }
 
 SimulatorResponse World::Route(const SimulatorRequest& request, const std::string& method) {
-  const bool send = method == "chat.bsky.convo.sendMessage";
-  if (send && drop_next_send_before_effect) {
-    drop_next_send_before_effect = false;
-    SimulatorResponse dropped;
-    dropped.drop_connection = true;
-    return dropped;
-  }
+  if (method == "chat.bsky.convo.sendMessage") return RouteSend(request, method);
   const Answer answer =
       method.starts_with("chat.") ? Chat(request, method) : Server(request, method);
   if (!answer) return ErrorAnswer(answer.error());
-  if (send && fail_next_send_after_effect != 0) {
-    const int status = std::exchange(fail_next_send_after_effect, 0);
+  SimulatorResponse response;
+  response.body = *answer;
+  return response;
+}
+
+SimulatorResponse World::RouteSend(const SimulatorRequest& request, const std::string& method) {
+  SimulatorResponse response;
+  if (std::exchange(drop_next_send_before_effect, false) || faults.Take(PlatformFault::kSendLost)) {
+    response.drop_connection = true;
+    return response;
+  }
+  if (faults.Take(PlatformFault::kSendRateLimited)) {
+    return RateLimited(clock_.Now() + kShortWindow, options_.requests_per_5_min, kShortWindow);
+  }
+  if (faults.Take(PlatformFault::kSendRefused)) {
+    return ErrorAnswer({.name = "BlockedActor", .message = "recipient has blocked the actor"});
+  }
+  const Answer answer = Chat(request, method);
+  if (!answer) return ErrorAnswer(answer.error());
+  int status = std::exchange(fail_next_send_after_effect, 0);
+  if (faults.Take(PlatformFault::kSendFailsAfter)) status = 500;
+  if (status != 0) {
     return ErrorAnswer(
         {.status = status, .name = "UpstreamFailure", .message = "Upstream Failure"});
   }
-  SimulatorResponse response;
   response.body = *answer;
-  if (send && drop_next_send_answer) {
-    drop_next_send_answer = false;
-    response.drop_connection = true;
+  if (faults.Take(PlatformFault::kSendAnswerBroken)) {
+    return BrokenAnswer(PlatformFault::kNotJson, std::move(response));
   }
+  response.drop_connection =
+      std::exchange(drop_next_send_answer, false) || faults.Take(PlatformFault::kSendAnswerLost);
   return response;
 }
 
@@ -1154,19 +1214,28 @@ Answer World::GetMessages(const SimulatorRequest& request, Actor& actor) {
     next = std::find_if(messages.rbegin(), messages.rend(),
                         [&](const Message& message) { return message.id < *cursor; });
   }
+  std::vector<const Message*> page;
+  for (; next != messages.rend() && page.size() < *limit; ++next) page.push_back(&*next);
+  std::string leads_to = next != messages.rend() ? page.back()->id : "";
+  if (faults.Take(PlatformFault::kEmptyPageGoesOn)) {
+    leads_to = StepDown(page.empty() ? (*convo)->id : page.front()->id, *cursor);
+    page.clear();
+  }
+  if (!cursor->empty() && faults.Take(PlatformFault::kCursorRepeats)) leads_to = *cursor;
+  const int copies = !page.empty() && faults.Take(PlatformFault::kServedTwice) ? 2 : 1;
+  if (page.size() > 1 && faults.Take(PlatformFault::kServedReordered)) {
+    std::reverse(page.begin(), page.end());
+  }
   std::string body;
   json::Writer writer(&body);
   writer.StartObject().Key("messages").StartArray();
-  std::size_t written = 0;
-  std::string last;
   std::set<std::string> authors;
-  for (; next != messages.rend() && written < *limit; ++next, ++written) {
-    WriteMessage(writer, *next, actor, true);
-    authors.insert(next->sender);
-    last = next->id;
+  for (const Message* message : page) {
+    for (int copy = 0; copy < copies; ++copy) WriteMessage(writer, *message, actor, true);
+    authors.insert(message->sender);
   }
   writer.EndArray();
-  if (next != messages.rend()) writer.Field("cursor", last);
+  if (!leads_to.empty()) writer.Field("cursor", leads_to);
   writer.Key("relatedProfiles").StartArray();
   for (const std::string& did : authors) WriteProfile(writer, did, *convo);
   writer.EndArray().EndObject();
@@ -1206,14 +1275,23 @@ Answer World::GetLog(const SimulatorRequest& request, Actor& actor) {
     }
     if (!rows.empty()) next = rows.back()->rev;
   }
-  if (reorder_log) std::reverse(rows.begin(), rows.end());
+  if (!cursor->empty() && faults.Take(PlatformFault::kEmptyPageGoesOn)) {
+    rows.clear();
+    next = StepUp(*cursor);
+  }
+  const bool repeats =
+      !cursor->empty() && (repeat_log_cursor || faults.Take(PlatformFault::kCursorRepeats));
+  const bool twice = duplicate_log || (!rows.empty() && faults.Take(PlatformFault::kServedTwice));
+  if (reorder_log || (rows.size() > 1 && faults.Take(PlatformFault::kServedReordered))) {
+    std::reverse(rows.begin(), rows.end());
+  }
   std::string body;
   json::Writer writer(&body);
   writer.StartObject();
-  writer.Field("cursor", repeat_log_cursor && !cursor->empty() ? *cursor : next);
+  writer.Field("cursor", repeats ? *cursor : next);
   writer.Key("logs").StartArray();
   for (const LogRow* row : rows) {
-    for (int copy = 0; copy < (duplicate_log ? 2 : 1); ++copy) {
+    for (int copy = 0; copy < (twice ? 2 : 1); ++copy) {
       const Convo& convo = convos_.at(row->convo);
       writer.StartObject().Field("$type", kDefs + row->kind);
       writer.Field("rev", row->rev).Field("convoId", row->convo);
@@ -1745,6 +1823,11 @@ void BlueskySimulator::SetOmitHandles(bool on) {
 void BlueskySimulator::SetPdsEndpoint(std::optional<std::string> endpoint) {
   MutexLock lock(impl_->mutex);
   impl_->world.pds_endpoint = std::move(endpoint);
+}
+
+void BlueskySimulator::Inject(PlatformFault fault, int count, int after) {
+  MutexLock lock(impl_->mutex);
+  impl_->world.faults.Inject(fault, count, after);
 }
 
 std::size_t BlueskySimulator::CountSends(const std::string& text) const {

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "connectors/platform_simulator.h"
 #include "connectors/simulator_server.h"
 #include "store/model/clock.h"
 #include "store/model/result.h"
@@ -136,6 +137,10 @@ class BlueskySimulator {
   // The service endpoint that DID documents name, instead of origin(). Empty: none is named.
   void SetPdsEndpoint(std::optional<std::string> endpoint);
 
+  // See platform_simulator.h. Reads are all queries (GET); feeds and lists of messages are getLog
+  // and getMessages. kTokenRevoked ends every session and removes every app password.
+  void Inject(PlatformFault fault, int count, int after);
+
   // How many messages with exactly this text exist, deleted ones included.
   std::size_t CountSends(const std::string& text) const;
   // How many requests of one method arrived (any answer), or of all methods when empty.
@@ -147,6 +152,14 @@ class BlueskySimulator {
   std::unique_ptr<Impl> impl_;
 };
 
+namespace bluesky {
+
+// The office has an app password and takes messages from everybody, so strangers stand as requests.
+// There are no edits. A deletion is the platform's own, seen by both sides.
+Result<std::unique_ptr<PlatformSimulator>> StartPlatform(const Clock& clock,
+                                                         const PlatformSimulatorOptions& options);
+
+}  // namespace bluesky
 }  // namespace mayfly::connectors
 
 #endif  // MAYFLY_CONNECTORS_BLUESKY_SIMULATOR_H_

@@ -5,9 +5,14 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "connectors/connector.h"
+#include "connectors/registry.h"
+#include "service/api/change_feed.h"
+#include "service/api/rate_limiter.h"
+#include "service/api/tls.h"
 #include "service/sandbox/sandbox.h"
 #include "store/model/clock.h"
 #include "store/store.h"
@@ -26,6 +31,14 @@ class AccountRuntime {
   virtual Status PollNow(AccountId id) = 0;
   // Asks the platform; may take long.
   virtual Result<connectors::CheckReport> Check(AccountId id) = 0;
+  // Tries a new credential at the platform and, when it works there and belongs to the same account
+  // of the platform, keeps it in place of the old one. With any error the old one is still in place
+  // and in use: kInvalidArgument when it belongs to another account, kCredentialDead when the
+  // platform refuses it or the account is retired, kMissingPrivilege, kPreconditionFailed, or why
+  // the platform could not be asked. Collecting pauses meanwhile; may take long.
+  virtual Result<Account> ReplaceCredential(AccountId id, const Credential& credential,
+                                            std::optional<std::uint64_t> if_revision,
+                                            const Actor& actor) = 0;
   // Wakes the sender.
   virtual void ReplyQueued(const ReplyId& id) = 0;
 };
@@ -44,10 +57,18 @@ struct HealthView {
   std::optional<TimePoint> next_expiry_at;
 };
 
+// How people reach the listener, for /admin/status.
+enum class Transport { kLocal, kTls, kTrustedProxies };
+
 struct ApiContext {
   store::Store* store = nullptr;  // null while sealed
   const Clock* clock = nullptr;
   AccountRuntime* runtime = nullptr;
+  const ChangeFeed* changes = nullptr;
+  RateLimiter* rate_limiter = nullptr;  // null: tokens are not limited
+  // What a platform can do, by its name; null when there is none. Tests give others.
+  std::function<const connectors::ConnectorInfo*(std::string_view)> find_connector =
+      connectors::FindConnector;
   AboutText about;
   SandboxReport sandbox;
   std::string p2_grade = "C";
@@ -56,7 +77,10 @@ struct ApiContext {
   std::string version;
   std::function<HealthView()> health;
   std::function<std::string()> metrics_text;  // Prometheus exposition format
-  std::string cursor_key;                     // signs page cursors
+  Transport transport = Transport::kLocal;
+  TlsCertificates* certificates = nullptr;  // null without [http.tls]
+  std::function<Status()> reload;           // reads the certificate again; its error is for people
+  std::string cursor_key;                   // signs page cursors
 };
 
 }  // namespace mayfly::service::api

@@ -44,14 +44,18 @@ bool IsFieldValue(std::string_view text) {
   });
 }
 
+std::string LowerCase(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return text;
+}
+
 bool IsJson(const std::string* content_type) {
   if (content_type == nullptr) return false;
   std::string type = content_type->substr(0, content_type->find(';'));
   while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.pop_back();
-  std::transform(type.begin(), type.end(), type.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return type == "application/json";
+  return LowerCase(std::move(type)) == "application/json";
 }
 
 bool Permits(const Route& route, const Actor& actor) {
@@ -64,9 +68,19 @@ Response Refused(const Request& request, int status, std::string_view word, std:
   return Problem(request, status, word, title, field);
 }
 
+// The budget of a token in the form of draft-ietf-httpapi-ratelimit-headers (structured fields).
+void TellRate(const RateLimiter::Verdict& rate, Response& response) {
+  const std::string name = std::string("\"") + ToString(rate.budget) + "\"";
+  response.With("RateLimit-Policy", name + ";q=" + std::to_string(rate.quota) +
+                                        ";w=" + std::to_string(RateLimiter::kWindow.count()));
+  response.With("RateLimit", name + ";r=" + std::to_string(rate.remaining) +
+                                 ";t=" + std::to_string(rate.wait.count()));
+}
+
 // What the head decides once the route is known; nothing when the request may go on.
 std::optional<Response> CheckAccess(const Route& route, const Authenticator& authenticate,
-                                    const Request& request, Actor& actor, bool ready) {
+                                    const Request& request, Admission& admission, bool ready) {
+  Actor& actor = admission.actor;
   actor.request_id = request.id;
   if (route.access == Access::kPublic) return std::nullopt;
   if (!ready) {
@@ -80,6 +94,14 @@ std::optional<Response> CheckAccess(const Route& route, const Authenticator& aut
   if (!known) return Problem(request, known.error());
   actor = *std::move(known);
   actor.request_id = request.id;
+  RateLimiter* limiter = admission.router->rate_limiter();
+  if (limiter != nullptr && !request.admin_socket) {
+    admission.rate = limiter->Take(actor.id, route.budget);
+    if (!admission.rate->admitted) {
+      return Refused(request, 429, "rate-limited", "Too many requests with this token.")
+          .With("Retry-After", std::to_string(admission.rate->wait.count()));
+    }
+  }
   if (route.access == Access::kScope && !Permits(route, actor)) {
     return Refused(request, 403, "forbidden-scope", "The token's role does not cover this.");
   }
@@ -93,6 +115,10 @@ std::optional<Response> CheckInput(const Route& route, const Request& request, c
       return Refused(request, 400, "validation", "A query parameter is not known here.",
                      IsPlainWord(name) ? "?" + name : std::string());
     }
+  }
+  for (const std::string& name : route.required_headers) {
+    if (request.Header(LowerCase(name)) != nullptr) continue;
+    return Refused(request, 428, "precondition-required", "A header field is needed.", name);
   }
   if (!body.present) return std::nullopt;
   if (route.body_bytes_max == 0) {
@@ -108,11 +134,11 @@ std::optional<Response> CheckInput(const Route& route, const Request& request, c
   return std::nullopt;
 }
 
-}  // namespace
-
-Admission Admit(const Router& router, const Authenticator& authenticate, Request& request,
+// The checks of Admit, in their order.
+Admission Check(const Router& router, const Authenticator& authenticate, Request& request,
                 const BodyPlan& body, bool ready) {
   Admission admission;
+  admission.router = &router;
   Router::Match match = router.Find(request.method, request.path);
   // An admin path is no secret, but it is nobody else's business either.
   const bool admin_path = !request.path.empty() && request.path.front() == "admin";
@@ -133,14 +159,15 @@ Admission Admit(const Router& router, const Authenticator& authenticate, Request
   request.captures = std::move(match.captures);
   admission.route = &route;
   admission.body_bytes_max = std::min(route.body_bytes_max, body.bytes_max);
-  admission.refusal = CheckAccess(route, authenticate, request, admission.actor, ready);
+  admission.refusal = CheckAccess(route, authenticate, request, admission, ready);
   if (!admission.refusal) {
     admission.refusal = CheckInput(route, request, body, admission.body_bytes_max);
   }
   return admission;
 }
 
-Response Handle(const Admission& admission, const Request& request) {
+// The handler's answer, or what becomes of its failure.
+Response Run(const Admission& admission, const Request& request) {
   const auto failed = [&] { return Problem(request, Error{.code = ErrorCode::kInternal}); };
   if (request.body.size() > admission.body_bytes_max) {
     return Refused(request, 413, "too-large", "The body is too large.");
@@ -158,6 +185,27 @@ Response Handle(const Admission& admission, const Request& request) {
   } catch (...) {
     return failed();
   }
+}
+
+}  // namespace
+
+Admission Admit(const Router& router, const Authenticator& authenticate, Request& request,
+                const BodyPlan& body, bool ready) {
+  Admission admission = Check(router, authenticate, request, body, ready);
+  if (admission.refusal && admission.rate) TellRate(*admission.rate, *admission.refusal);
+  return admission;
+}
+
+Response Handle(const Admission& admission, const Request& request) {
+  Response response = Run(admission, request);
+  if (!admission.rate) return response;
+  RateLimiter::Verdict rate = *admission.rate;
+  if (response.status == 304) {
+    // Whoever asks whether anything is new, and it is not, is not kept from asking again.
+    rate = admission.router->rate_limiter()->GiveBack(admission.actor.id, rate.budget);
+  }
+  TellRate(rate, response);
+  return response;
 }
 
 Response Dispatch(const Router& router, const Authenticator& authenticate, Request request,

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "service/api/http.h"
+#include "service/api/rate_limiter.h"
 #include "service/api/router.h"
 #include "store/model/actor.h"
 #include "store/model/result.h"
@@ -32,16 +33,20 @@ struct Admission {
   const Route* route = nullptr;
   Actor actor;
   std::size_t body_bytes_max = 0;
+  const Router* router = nullptr;            // that admitted it
+  std::optional<RateLimiter::Verdict> rate;  // of the token's budget; absent without a token
 };
 
 // Checks in this order, each with its own answer: path (404), method (405), readiness (503), token
-// (401), scope (403), query names (400), body not taken here (400), media type (415), size (413).
-// Fills request.captures. A route of the admin socket does not exist (404) for anybody else.
+// (401), the token's budget (429), scope (403), query names (400), required header fields (428),
+// body not taken here (400), media type (415), size (413). Every answer to a token tells the state
+// of its budget. Fills request.captures. A route of the admin socket does not exist (404) for
+// anybody else.
 Admission Admit(const Router& router, const Authenticator& authenticate, Request& request,
                 const BodyPlan& body, bool ready);
 
 // Runs the handler. An exception becomes 500, without its text; so does a header with a control
-// character or a name that is none.
+// character or a name that is none. A 304 costs the token nothing.
 Response Handle(const Admission& admission, const Request& request);
 
 // The whole path at once. Used by unit tests; Server takes the same two steps.

@@ -24,9 +24,9 @@ constexpr std::size_t kQueryPairsMax = 32;
 constexpr std::size_t kPathSegmentsMax = 32;
 
 // Fields with exactly one value; a second one is an attempt to be read in two ways.
-constexpr std::array<std::string_view, 9> kSingleFields = {
-    "authorization", "content-length", "content-type",    "expect",           "host",
-    "if-match",      "if-none-match",  "idempotency-key", "transfer-encoding"};
+constexpr std::array<std::string_view, 10> kSingleFields = {
+    "authorization", "content-length",  "content-type",      "expect",           "host", "if-match",
+    "if-none-match", "idempotency-key", "transfer-encoding", "x-forwarded-proto"};
 
 constexpr HeadError kMalformed{};
 constexpr HeadError kTargetTooLong{414, "too-large", "The request target is too long."};
@@ -128,6 +128,20 @@ bool IsHostText(std::string_view host) {
   });
 }
 
+// Path and query of "http://host/path?query"; nothing when `target` is not of that form. Servers
+// must take it (RFC 9112, 3.2.2); `host` is then what the Host field has to say, too.
+std::optional<std::string_view> OriginOfAbsolute(std::string_view target, std::string_view* host) {
+  const std::size_t colon = target.find("://");
+  if (colon == std::string_view::npos) return std::nullopt;
+  const std::string scheme = Lower(target.substr(0, colon));
+  if (scheme != "http" && scheme != "https") return std::nullopt;
+  target.remove_prefix(colon + 3);
+  const std::size_t slash = target.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  *host = target.substr(0, slash);
+  return target.substr(slash);
+}
+
 // HTTP/<digit>.<digit>: well-formed, so the answer is about the version and not about the syntax.
 bool IsVersionText(std::string_view text) {
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
@@ -215,8 +229,13 @@ tl::expected<Head, HeadError> ParseHead(std::string_view text, const HeadLimits&
   request.method = std::string(message.method_string());
   if (request.method.size() > 16) return tl::unexpected(kMalformed);
 
-  const std::string target(message.target());
+  std::string target(message.target());
   if (target.size() > limits.target_bytes_max) return tl::unexpected(kTargetTooLong);
+  std::optional<std::string> host_of_target;
+  if (std::string_view host; const auto origin = OriginOfAbsolute(target, &host)) {
+    host_of_target = host;
+    target = std::string(*origin);
+  }
   if (target.empty() || target.front() != '/' || target.find('#') != std::string::npos) {
     return tl::unexpected(kBadTarget);
   }
@@ -244,6 +263,10 @@ tl::expected<Head, HeadError> ParseHead(std::string_view text, const HeadLimits&
 
   const std::string* host = request.Header("host");
   if (host == nullptr ? !head.http10 : !IsHostText(*host)) return tl::unexpected(kBadHost);
+  // Two names for one request are an attempt to be routed in two ways.
+  if (host_of_target && (host == nullptr || Lower(*host) != Lower(*host_of_target))) {
+    return tl::unexpected(kBadHost);
+  }
 
   const std::string* coding = request.Header("transfer-encoding");
   const std::string* length = request.Header("content-length");

@@ -2,7 +2,8 @@
 // parses; what Beast leaves to us is decided here. Pure functions: no socket, no clock.
 //
 // Refused: control characters and bytes above 0x7e anywhere in the head (a tab inside a field value
-// is allowed), bare CR or LF, folded lines, a target that is not in origin form, percent-encoding
+// is allowed), bare CR or LF, folded lines, a target that is neither in origin form nor an absolute
+// http or https one whose host is that of the Host field, percent-encoding
 // that is malformed or hides NUL, a control character, a slash, a dot segment or invalid UTF-8,
 // repeated query names, anything but exactly one Host under HTTP/1.1, a Transfer-Encoding other
 // than `chunked`, a length given twice or in two ways, repeated fields that have one value.

@@ -27,4 +27,10 @@ Response& Response::With(std::string name, std::string value) {
   return *this;
 }
 
+const std::string* Response::Header(std::string_view name) const {
+  const auto found = std::find_if(headers.begin(), headers.end(),
+                                  [&](const auto& pair) { return pair.first == name; });
+  return found == headers.end() ? nullptr : &found->second;
+}
+
 }  // namespace mayfly::service::api

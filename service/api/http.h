@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "service/api/events.h"
 #include "store/model/actor.h"
 #include "store/model/result.h"
 
@@ -27,6 +29,8 @@ struct Request {
   std::string id;              // request id, in every answer and audit entry
   bool admin_socket = false;   // came over the Unix admin socket, peer already checked
   std::uint32_t peer_uid = 0;  // of the admin socket
+  std::string client;          // whom to count it to: equal for all requests of one address, behind
+                               // a trusted proxy as well. Bytes, for no log and no answer
   std::map<std::string, std::string> captures;  // of the route's {names}
 
   const std::string* Header(std::string_view name) const;
@@ -38,9 +42,14 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;  // a control character in a value: 500
   std::string body;
   std::string content_type = "application/json";
+  // Set: text/event-stream takes the place of the body, and the connection ends with it. The server
+  // sends what is pushed, a heartbeat when nothing is, and ends it at a drain or when the client
+  // does not take it within the write deadline.
+  std::shared_ptr<EventStream> events = nullptr;
 
   static Response Json(int status, std::string body);
   Response& With(std::string name, std::string value);
+  const std::string* Header(std::string_view name) const;  // as With spelt it
 };
 
 }  // namespace mayfly::service::api

@@ -107,7 +107,7 @@ Result<IfMatch> ParseIfMatch(const Request& request) {
   if (!opaque) {
     return Fail(ErrorCode::kInvalidArgument, "If-Match takes one entity tag or *.", "If-Match");
   }
-  match.revision = weak ? std::nullopt : ParseNumber(*opaque);
+  match.revision = weak ? std::nullopt : ParseNumber(opaque->substr(0, opaque->find('-')));
   if (!match.revision) return Fail(ErrorCode::kPreconditionFailed, "This tag matches nothing.");
   return match;
 }
@@ -160,8 +160,8 @@ std::string SignCursor(const ApiContext& context, std::string_view list,
 }
 
 Result<std::string> CursorPosition(const ApiContext& context, const Request& request,
-                                   std::string_view list) {
-  const std::string* text = request.Query("cursor");
+                                   std::string_view list, std::string_view parameter) {
+  const std::string* text = request.Query(parameter);
   if (text == nullptr) return std::string();
   const auto invalid = [] { return Fail(ErrorCode::kCursorInvalid, "not a cursor of this list"); };
   if (text->size() > kCursorBytesMax) return invalid();

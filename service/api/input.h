@@ -33,9 +33,9 @@ Result<Id> PathId(const Request& request, const std::string& capture) {
   return *id;
 }
 
-// If-Match for a strong ETag that is a revision. `*` is an absent revision. Our own ETags are
-// "<n>"; another well-formed one can match nothing: kPreconditionFailed. Malformed:
-// kInvalidArgument.
+// If-Match for a strong ETag that begins with a revision. `*` is an absent revision. Our own ETags
+// are "<n>-<print>", and "<n>" is taken too; another well-formed one can match nothing:
+// kPreconditionFailed. Malformed: kInvalidArgument.
 struct IfMatch {
   bool given = false;
   std::optional<std::uint64_t> revision;
@@ -52,10 +52,10 @@ Result<std::optional<bool>> QueryBool(const Request& request, const std::string&
 // Page cursors: a position of the store, signed together with the list and the filter that it
 // belongs to, so that it opens nothing else. `list` names both.
 std::string SignCursor(const ApiContext& context, std::string_view list, std::string_view position);
-// The position in ?cursor; empty without one. kCursorInvalid for anything that was not signed here
-// for this list.
+// The position in ?cursor, or in the parameter that stands in for it; empty without one.
+// kCursorInvalid for anything that was not signed here for this list.
 Result<std::string> CursorPosition(const ApiContext& context, const Request& request,
-                                   std::string_view list);
+                                   std::string_view list, std::string_view parameter = "cursor");
 
 }  // namespace mayfly::service::api
 

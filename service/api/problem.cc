@@ -122,6 +122,8 @@ Response Problem(const Request& request, const Error& error,
                             error.field, members);
   if (error.retry_after) {
     response.With("Retry-After", Seconds(*error.retry_after));
+  } else if (kind.status == 429) {
+    response.With("Retry-After", "60");  // the platform does not say
   } else if (kind.status == 503) {
     response.With("Retry-After", "5");
   } else if (error.code == ErrorCode::kIdempotencyInProgress) {

@@ -249,10 +249,8 @@ Response ListDocument(const Request& request, const std::string& next_cursor,
   return response;
 }
 
-std::string RevisionTag(std::uint64_t revision) { return "\"" + std::to_string(revision) + "\""; }
-
-Response Tagged(const ApiContext& context, const Request& request, Response response) {
-  if (response.status != 200) return response;
+Response Tagged(const ApiContext& context, Response response,
+                std::optional<std::uint64_t> revision) {
   // Keyed: the tag of a short answer must not let anybody test guesses at its text.
   std::array<unsigned char, 32> key;
   crypto_generichash(key.data(), key.size(),
@@ -262,12 +260,16 @@ Response Tagged(const ApiContext& context, const Request& request, Response resp
   crypto_generichash(reinterpret_cast<unsigned char*>(hash.data()), hash.size(),
                      reinterpret_cast<const unsigned char*>(response.body.data()),
                      response.body.size(), key.data(), key.size());
-  const std::string tag = "\"" + ToHex(std::string_view(hash.data(), hash.size())) + "\"";
-  if (MatchesNone(request, tag)) {
-    WipeString(response.body);
-    response.status = 304;
-  }
-  response.With("ETag", tag);
+  const std::string print = ToHex(std::string_view(hash.data(), hash.size()));
+  response.With("ETag", "\"" + (revision ? std::to_string(*revision) + "-" : "") + print + "\"");
+  return response;
+}
+
+Response Conditional(const Request& request, Response response) {
+  const std::string* tag = response.Header("ETag");
+  if (response.status != 200 || tag == nullptr || !MatchesNone(request, *tag)) return response;
+  WipeString(response.body);
+  response.status = 304;
   return response;
 }
 

@@ -43,10 +43,13 @@ Response Document(int status, const std::function<void(json::Writer&)>& write);
 Response ListDocument(const Request& request, const std::string& next_cursor,
                       const std::function<void(json::Writer&)>& write_items);
 
-// Entity tag of a revision: "\"7\"".
-std::string RevisionTag(std::uint64_t revision);
-// Adds a strong ETag over the whole answer, or turns it into 304 when the client has it.
-Response Tagged(const ApiContext& context, const Request& request, Response response);
+// Adds a strong ETag over the whole answer: a keyed print of it, behind the revision when it shows
+// a record that people change ("7-4f0c..."). If-Match compares the revision alone, so that what the
+// platform changes meanwhile (a state, a name) does not refuse a person's change.
+Response Tagged(const ApiContext& context, Response response,
+                std::optional<std::uint64_t> revision = std::nullopt);
+// 304, without a body, when the client has this answer already (If-None-Match).
+Response Conditional(const Request& request, Response response);
 // Whole seconds in the form of HTTP dates (RFC 9110, 5.6.7), for Sunset.
 std::string FormatHttpDate(TimePoint at);
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "service/api/http.h"
+#include "service/api/rate_limiter.h"
 #include "store/model/actor.h"
 
 namespace mayfly::service::api {
@@ -41,6 +42,8 @@ struct Route {
   bool slow = false;               // may wait for a platform or a worker: not on an I/O thread
   std::size_t body_bytes_max = 0;  // 0: a body is refused
   std::vector<std::string> query;  // allowed parameter names; another one is 400
+  std::vector<std::string> required_headers;  // "If-Match"; without one of them: 428
+  Budget budget = Budget::kReading;           // what a request of a token is counted under
   Handler handler;
 };
 
@@ -56,8 +59,13 @@ class Router {
   Match Find(std::string_view method, const std::vector<std::string>& path) const;
   const std::vector<Route>& routes() const { return routes_; }  // in the order of Add
 
+  // Whose verdict each answer to a token carries; null: none. Must outlive the router.
+  void SetRateLimiter(RateLimiter* limiter) { rate_limiter_ = limiter; }
+  RateLimiter* rate_limiter() const { return rate_limiter_; }
+
  private:
   std::vector<Route> routes_;
+  RateLimiter* rate_limiter_ = nullptr;
 };
 
 // The whole REST API: one line for each resource, in routes.cc. `context` must outlive the router.

@@ -1,5 +1,6 @@
 #include "service/api/context.h"
 #include "service/api/handlers/account_handlers.h"
+#include "service/api/handlers/change_handlers.h"
 #include "service/api/handlers/conversation_handlers.h"
 #include "service/api/handlers/health_handlers.h"
 #include "service/api/handlers/message_handlers.h"
@@ -11,11 +12,13 @@ namespace mayfly::service::api {
 
 Router MakeRouter(ApiContext& context) {
   Router router;
+  router.SetRateLimiter(context.rate_limiter);
   router.Add(HealthRoutes(context));
   router.Add(AccountRoutes(context));
   router.Add(ConversationRoutes(context));
   router.Add(MessageRoutes(context));
   router.Add(ReplyRoutes(context));
+  router.Add(ChangeRoutes(context));
   router.Add(OperationRoutes(context));
   return router;
 }

@@ -4,7 +4,7 @@
 //   mayfly-demo run        everything for a person who wants to see it work
 //   mayfly-demo simulate   a platform alone, for tests that drive it over /_sim/
 //   mayfly-demo clock      moves the clock of a running demo or test
-//   mayfly-demo serve|core|init|token|expire|status   as in mayfly, with --clock-file
+//   mayfly-demo serve|core|init|token|expire|status|reload   as in mayfly, with --clock-file
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -15,6 +15,7 @@
 #include <iostream>
 #include <map>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -24,12 +25,14 @@
 
 #include <CLI/CLI.hpp>
 
-#include "connectors/bluesky/simulator.h"
+#include "connectors/platform_simulator.h"
+#include "connectors/registry.h"
 #include "service/admin_client.h"
 #include "service/command_line.h"
 #include "service/config.h"
 #include "service/demo/citizens.h"
 #include "service/demo/demo_clock.h"
+#include "service/demo/office_account.h"
 #include "store/model/json.h"
 
 namespace mayfly::service {
@@ -40,9 +43,13 @@ namespace fs = std::filesystem;
 constexpr const char* kRoles[] = {"comms", "privacy", "administrator", "auditor", "operator"};
 // Renewed long before they end, because the demo's clock may run fast.
 constexpr std::chrono::days kRenewTokensBefore{45};
+constexpr const char* kNewestConversations = "/v1/conversations?limit=5";
 
 struct Options {
   std::string clock_file;
+  int restart_delay_ms = 0;
+  // run and simulate
+  std::string platform = "bluesky";
   // run
   int port = 8080;
   std::string data;
@@ -87,8 +94,8 @@ int Simulate(const Options& options) {
   BlockSignals();
   auto clock = DemoClock::Open(options.clock_file);
   if (!clock) return Complain(clock.error());
-  auto platform = connectors::BlueskySimulator::Start(
-      **clock,
+  auto platform = connectors::StartPlatformSimulator(
+      options.platform, **clock,
       {.port = static_cast<std::uint16_t>(options.simulator_port), .control_endpoints = true});
   if (!platform) return Complain(platform.error());
   std::cout << (*platform)->origin() << std::endl;
@@ -265,23 +272,13 @@ class Demo {
   }
 
   Status ConnectAccount() {
-    std::string body;
-    json::Writer(&body)
-        .StartObject()
-        .Field("platform", "bluesky")
-        .Field("label", "Our office on Bluesky")
-        .Key("options")
-        .StartObject()
-        .Field("service", platform_->origin())
-        .Field("identifier", kOfficeHandle)
-        .EndObject()
-        .Key("credential")
-        .StartObject()
-        .Field("password", kOfficeAppPassword)
-        .EndObject()
-        .EndObject();
-    MAYFLY_ASSIGN_OR_RETURN(const LocalResponse answer,
-                            Ask("administrator", "POST", "/v1/accounts", body));
+    const connectors::ConnectorInfo* info = connectors::FindConnector(options_.platform);
+    MAYFLY_ASSIGN_OR_RETURN(
+        const LocalResponse answer,
+        Ask("administrator", "POST", "/v1/accounts",
+            AccountBody(options_.platform,
+                        "Our office on " + (info != nullptr ? info->display_name : ""),
+                        platform_->office())));
     if (answer.status != 201) {
       return Fail(ErrorCode::kUnavailable,
                   "the account could not be connected (" + std::to_string(answer.status) + ")");
@@ -358,9 +355,30 @@ class Demo {
     }
   }
 
+  // The texts of our replies that stand in the newest conversations.
+  std::vector<std::string> NewestReplies() {
+    std::vector<std::string> replies;
+    for (const json::Value& conversation : ItemsOf(Ask("comms", "GET", kNewestConversations))) {
+      const std::string thread =
+          "/v1/conversations/" + conversation.String("id").value_or("") + "/messages?limit=10";
+      for (const json::Value& message : ItemsOf(Ask("comms", "GET", thread))) {
+        if (message.String("reply")) replies.push_back(message.String("text").value_or(""));
+      }
+    }
+    return replies;
+  }
+
+  static json::Array ItemsOf(const Result<LocalResponse>& answer) {
+    if (!answer || answer->status != 200) return {};
+    const auto parsed = json::Parse(answer->body);
+    const json::Value* items = parsed ? parsed->Find("items") : nullptr;
+    return items != nullptr && items->is_array() ? *items->AsArray() : json::Array();
+  }
+
   Status Play() {
     MAYFLY_ASSIGN_OR_RETURN(clock_, DemoClock::Open(clock_file_));
-    MAYFLY_ASSIGN_OR_RETURN(platform_, connectors::BlueskySimulator::Start(*clock_));
+    MAYFLY_ASSIGN_OR_RETURN(platform_,
+                            connectors::StartPlatformSimulator(options_.platform, *clock_));
     MAYFLY_RETURN_IF_ERROR(WriteHistory(*platform_, *clock_));
     MAYFLY_RETURN_IF_ERROR(AwaitReady());
     MAYFLY_RETURN_IF_ERROR(MakeTokens());
@@ -381,6 +399,7 @@ class Demo {
         MAYFLY_RETURN_IF_ERROR(MakeTokens());
       }
       TellNews();
+      ThankForReplies(*platform_, NewestReplies(), thanked_);
     }
   }
 
@@ -389,10 +408,11 @@ class Demo {
   bool temporary_ = false;
   pid_t service_ = -1;
   std::unique_ptr<DemoClock> clock_;
-  std::unique_ptr<connectors::BlueskySimulator> platform_;
+  std::unique_ptr<connectors::PlatformSimulator> platform_;
   std::map<std::string, std::string> tokens_;
   TimePoint tokens_end_;
   std::string last_message_, last_receipt_;
+  std::set<std::string> thanked_;
   std::jthread citizens_;
 };
 
@@ -401,6 +421,14 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
   run->add_option("--port", options.port, "Port on 127.0.0.1; 0 lets the kernel choose")
       ->check(CLI::Range(0, 65'535))
       ->capture_default_str();
+  const auto with_platform = [&](CLI::App* command) {
+    std::vector<std::string> names;
+    for (const auto* info : connectors::AllConnectors()) names.push_back(info->name);
+    command->add_option("--platform", options.platform, "Which platform is simulated")
+        ->check(CLI::IsMember(names))
+        ->capture_default_str();
+  };
+  with_platform(run);
   run->add_option("--data", options.data, "Keep everything in this directory");
   run->add_option("--tokens", options.tokens_file, "Write the tokens as JSON, role to token");
   run->add_option("--days-per-minute", options.days_per_minute, "How fast the demo's clock runs")
@@ -411,6 +439,7 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
     done = true;
   });
   CLI::App* simulate = app.add_subcommand("simulate", "A platform alone; prints its address.");
+  with_platform(simulate);
   simulate->add_option("--port", options.simulator_port)->check(CLI::Range(0, 65'535));
   simulate->add_option("--clock-file", options.clock_file)->required();
   simulate->callback([&] {
@@ -428,8 +457,12 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
     code = MoveClock(options);
     done = true;
   });
-  for (const char* name : {"serve", "core", "expire", "status"}) {
+  for (const char* name : {"serve", "core", "expire", "reload", "status"}) {
     app.get_subcommand(name)->add_option("--clock-file", options.clock_file);
+  }
+  for (const char* name : {"serve", "core"}) {
+    app.get_subcommand(name)->add_option("--restart-delay-ms", options.restart_delay_ms,
+                                         "Of core and worker, always; for tests that kill often");
   }
   app.get_subcommand("token")->get_subcommand("create")->add_option("--clock-file",
                                                                     options.clock_file);
@@ -437,6 +470,9 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
 
 CoreHooks HooksFor(const Options& options) {
   CoreHooks hooks;
+  if (options.restart_delay_ms > 0) {
+    hooks.worker_restart_delay = std::chrono::milliseconds(options.restart_delay_ms);
+  }
   if (options.clock_file.empty()) return hooks;
   // One mapping for the whole process, made before the sandbox; the fail point outlives the clock
   // that the core owns, because both look at the same file.
@@ -470,9 +506,17 @@ int main(int argc, char** argv) {
   traits.extend = [&](CLI::App& app) { AddCommands(app, options, code, done); };
   traits.core_hooks = [&] { return HooksFor(options); };
   traits.core_arguments = [&] {
-    return options.clock_file.empty()
-               ? std::vector<std::string>()
-               : std::vector<std::string>{"--clock-file", options.clock_file};
+    std::vector<std::string> arguments;
+    if (!options.clock_file.empty()) arguments = {"--clock-file", options.clock_file};
+    if (options.restart_delay_ms > 0) {
+      arguments.push_back("--restart-delay-ms");
+      arguments.push_back(std::to_string(options.restart_delay_ms));
+    }
+    return arguments;
+  };
+  traits.core_restart_delay = [&]() -> std::optional<std::chrono::milliseconds> {
+    if (options.restart_delay_ms <= 0) return std::nullopt;
+    return std::chrono::milliseconds(options.restart_delay_ms);
   };
   const int result = RunCommandLine(argc, argv, traits);
   return done ? code : result;

@@ -85,6 +85,7 @@ Result<bool> Poller::PollOnce(const Account& account, std::stop_token stop) {
                           link->Fetch({.after = {cursor}, .horizon = horizon}));
   workers_.CountAnswer(account_);
   const bool caught_up = page.caught_up;
+  const std::string warning = page.warning;
   const TimePoint now = clock_.Now();
   MAYFLY_ASSIGN_OR_RETURN(
       const store::CollectOutcome outcome,
@@ -96,7 +97,7 @@ Result<bool> Poller::PollOnce(const Account& account, std::stop_token stop) {
          {LogKey::kDuplicates, static_cast<std::int64_t>(outcome.duplicates)}});
   }
   MAYFLY_RETURN_IF_ERROR(store_.accounts().SetState(
-      account_, {.state = AccountState::kOk, .last_success_at = now}, now));
+      account_, {.state = AccountState::kOk, .reason = warning, .last_success_at = now}, now));
   return caught_up;
 }
 

@@ -1,6 +1,7 @@
 #include "service/ingest/worker_pool.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "service/logging.h"
@@ -30,6 +31,7 @@ WorkerPool::~WorkerPool() { Stop(); }
 Result<std::shared_ptr<WorkerLink>> WorkerPool::Acquire(const Account& account,
                                                         std::stop_token stop) {
   std::uint64_t epoch = 0;
+  std::optional<Credential> credential;
   std::shared_ptr<WorkerLink> broken;
   {
     const std::lock_guard lock(mutex_);
@@ -63,8 +65,11 @@ Result<std::shared_ptr<WorkerLink>> WorkerPool::Acquire(const Account& account,
     epoch = next_epoch_++;
     entry.epoch = epoch;
     entry.starting = true;
+    if (entry.trial != nullptr) credential = *entry.trial;
   }
-  MAYFLY_ASSIGN_OR_RETURN(Credential credential, store_.accounts().RevealCredential(account.id));
+  if (!credential) {
+    MAYFLY_ASSIGN_OR_RETURN(credential, store_.accounts().RevealCredential(account.id));
+  }
   MAYFLY_RETURN_IF_ERROR(control_.StartWorker(account.id, epoch));
 
   std::shared_ptr<WorkerLink> link;
@@ -85,7 +90,7 @@ Result<std::shared_ptr<WorkerLink>> WorkerPool::Acquire(const Account& account,
     link = entry.link;
   }
   auto hello = link->Hello(account.platform, {.options = account.options,
-                                              .credential = std::move(credential),
+                                              .credential = *std::move(credential),
                                               .renew = nullptr,
                                               .egress = options_.egress});
   if (!hello) return Fail(std::move(hello).error());
@@ -94,6 +99,21 @@ Result<std::shared_ptr<WorkerLink>> WorkerPool::Acquire(const Account& account,
        {LogKey::kPlatform, account.platform},
        {LogKey::kEpoch, static_cast<std::int64_t>(epoch)}});
   return link;
+}
+
+Result<WorkerPool::Trial> WorkerPool::Try(const Account& account, Credential credential) {
+  const auto trial = std::make_shared<Credential>(std::move(credential));
+  {
+    const std::lock_guard lock(mutex_);
+    entries_[account.id].trial = trial;
+  }
+  const auto link = Acquire(account, std::stop_token());
+  Result<connectors::CheckReport> report =
+      link ? (*link)->Check() : Result<connectors::CheckReport>(Fail(link.error()));
+  Release(account.id);
+  if (!report) return Fail(std::move(report).error());
+  const std::lock_guard lock(mutex_);
+  return Trial{.report = *std::move(report), .credential = *trial};
 }
 
 std::shared_ptr<WorkerLink> WorkerPool::Current(AccountId account) const {
@@ -149,9 +169,20 @@ void WorkerPool::Stop() {
 void WorkerPool::OnStarted(ControlClient::WorkerStarted started) {
   const AccountId account = started.account;
   const std::uint64_t epoch = started.pipes.epoch;
-  auto link =
-      std::make_shared<WorkerLink>(started.pipes, [this, account](const Credential& renewed) {
-        return store_.accounts().ReplaceCredential(account, renewed, clock_.Now());
+  std::shared_ptr<Credential> trial;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(account);
+    if (found != entries_.end() && found->second.epoch == epoch) trial = found->second.trial;
+  }
+  auto link = std::make_shared<WorkerLink>(
+      started.pipes, [this, account, trial](const Credential& renewed) -> Status {
+        if (trial == nullptr) {
+          return store_.accounts().ReplaceCredential(account, renewed, clock_.Now());
+        }
+        const std::lock_guard lock(mutex_);
+        *trial = renewed;
+        return {};
       });
   {
     const std::lock_guard lock(mutex_);

@@ -37,6 +37,15 @@ class WorkerPool {
   // restart delay runs or the pool is stopping; kCredentialDead when the account is retired; else
   // what the worker answered to the first frame.
   Result<std::shared_ptr<WorkerLink>> Acquire(const Account& account, std::stop_token stop);
+  // Starts a worker with this credential instead of the account's own, asks it who it is, and ends
+  // it. Nothing is stored: tokens that the platform hands out meanwhile come back in `credential`.
+  // The account must have no worker: Release it before, and let nobody Acquire it until this
+  // returns. Errors as Acquire and WorkerLink::Check.
+  struct Trial {
+    connectors::CheckReport report;
+    Credential credential;
+  };
+  Result<Trial> Try(const Account& account, Credential credential);
   // The link as it is, or null.
   std::shared_ptr<WorkerLink> Current(AccountId account) const;
   // A request of this account was answered: the worker works.
@@ -56,6 +65,7 @@ class WorkerPool {
     std::shared_ptr<WorkerLink> link;
     std::uint64_t epoch = 0;  // of the incarnation asked for last
     bool starting = false;
+    std::shared_ptr<Credential> trial;  // used, and renewed, in place of the account's own
     std::uint32_t ends_in_row = 0;
     std::chrono::steady_clock::time_point not_before{};
   };

@@ -160,6 +160,8 @@ Result<ControlClient::Event> ControlClient::Next() {
     }
     case control::ToCore::kDrain:
       return Event(DrainAsked{});
+    case control::ToCore::kReload:
+      return Event(ReloadAsked{});
     default:
       return Fail(ErrorCode::kProtocol, "a control message says nothing that is known");
   }

@@ -38,8 +38,9 @@ class ControlClient {
     int signal = 0;
   };
   struct DrainAsked {};
+  struct ReloadAsked {};
   struct SupervisorGone {};
-  using Event = std::variant<WorkerStarted, WorkerEnded, DrainAsked, SupervisorGone>;
+  using Event = std::variant<WorkerStarted, WorkerEnded, DrainAsked, ReloadAsked, SupervisorGone>;
   // Blocks. kProtocol for a message or descriptor that breaks the rules in control.proto:
   // everything received is closed and the core must end.
   Result<Event> Next();

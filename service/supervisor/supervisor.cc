@@ -105,18 +105,24 @@ struct Listener {
   ino_t inode = 0;
 };
 
-Result<Listener> ListenTcp(const std::string& host, std::uint16_t port) {
+Result<Listener> ListenTcp(const ListenAddress& wanted) {
+  const std::string& host = wanted.host;
+  const std::uint16_t port = wanted.port;
   sockaddr_in v4 = {};
   sockaddr_in6 v6 = {};
   const bool is_v4 = inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1;
   const bool is_v6 = !is_v4 && inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1;
+  if (!is_v4 && !is_v6) {
+    return Fail(ErrorCode::kInvalidArgument, "\"" + host + "\" is not an IP address");
+  }
   const bool loopback = (is_v4 && (ntohl(v4.sin_addr.s_addr) >> 24) == IN_LOOPBACKNET) ||
                         (is_v6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr));
-  if (!loopback) {
+  // The configuration has refused it before; here is where it would happen.
+  if (!loopback && !wanted.tls && !wanted.proxies_only) {
     return Fail(ErrorCode::kInvalidArgument,
                 "\"" + host +
-                    "\" is not a loopback address; only 127.0.0.0/8, ::1 or a Unix socket can be "
-                    "listened on, because there is no TLS of our own yet: put a proxy in front");
+                    "\" is not a loopback address: it needs [http.tls], or http.trusted_proxies "
+                    "when a proxy in front speaks TLS");
   }
   const std::string shown = is_v4 ? host : "[" + host + "]";
   const auto failed = [&](const char* what) {
@@ -150,7 +156,7 @@ Result<Listener> ListenTcp(const std::string& host, std::uint16_t port) {
   const std::uint16_t bound_port =
       ntohs(is_v4 ? reinterpret_cast<const sockaddr_in*>(&bound)->sin_port
                   : reinterpret_cast<const sockaddr_in6*>(&bound)->sin6_port);
-  listener.shown = "http://" + shown + ":" + std::to_string(bound_port);
+  listener.shown = (wanted.tls ? "https://" : "http://") + shown + ":" + std::to_string(bound_port);
   return listener;
 }
 
@@ -213,7 +219,7 @@ Result<Listener> ListenUnix(const std::filesystem::path& path) {
 Result<Listener> Listen(const ListenAddress& address) {
   if (!address.unix_path.empty() && address.host.empty()) return ListenUnix(address.unix_path);
   if (address.unix_path.empty() && !address.host.empty()) {
-    return ListenTcp(address.host, address.port);
+    return ListenTcp(address);
   }
   return Fail(ErrorCode::kInvalidArgument,
               "an address to listen on is either a host and port or the path of a Unix socket");
@@ -393,7 +399,7 @@ class Supervisor {
     std::signal(SIGCHLD, SIG_DFL);  // an inherited SIG_IGN would reap behind our back
     sigset_t watched;
     sigemptyset(&watched);
-    for (const int number : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&watched, number);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&watched, number);
     if (sigprocmask(SIG_BLOCK, &watched, nullptr) == 0) {
       signals_ = Descriptor(signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
     }
@@ -494,10 +500,13 @@ class Supervisor {
   void ServeSignals() {
     bool stop = false;
     bool child = false;
+    bool reload = false;
     signalfd_siginfo info = {};
     while (read(signals_.get(), &info, sizeof info) == sizeof info) {
       if (info.ssi_signo == SIGCHLD) {
         child = true;
+      } else if (info.ssi_signo == SIGHUP) {
+        reload = true;
       } else {
         if (stop || draining_) KillAll();  // a second wish
         stop = true;
@@ -505,6 +514,14 @@ class Supervisor {
     }
     if (child) Reap();
     if (stop && !draining_) BeginDrain();
+    if (reload && !draining_) PassReloadOn();
+  }
+
+  void PassReloadOn() {
+    Log("info", "reload_asked");
+    control::ToCore message;
+    message.mutable_reload();
+    Enqueue(message);
   }
 
   void BeginDrain() {

@@ -25,9 +25,12 @@ inline constexpr int kWorkerToCoreFd = 4;
 
 struct ListenAddress {
   // Exactly one of the two.
-  std::string host;        // a loopback IP address literal
+  std::string host;        // an IP address literal
   std::uint16_t port = 0;  // 0: the kernel chooses
   std::filesystem::path unix_path;
+  // Of a host. An address that is not loopback is listened on only when one of them holds.
+  bool tls = false;           // shown as https:// in the port file
+  bool proxies_only = false;  // the core closes everybody but the trusted proxies
 };
 
 // RLIMIT_DATA of a worker. What the sanitizers set aside at start is more than any limit.
@@ -56,9 +59,10 @@ struct SupervisorOptions {
   std::vector<std::filesystem::path> worker_read_paths;
 };
 
-// Runs until SIGTERM or SIGINT and everything has ended. SIGTERM: core drains (told over the
-// control descriptor), workers end, exit 0; whatever still runs at the deadline, or when a second
-// SIGTERM or SIGINT comes, is killed, exit 1. A core that ends by itself is restarted with a
+// Runs until SIGTERM or SIGINT and everything has ended. SIGHUP: the core is told to read its
+// certificate again; one that does not run reads it when it starts. SIGTERM: core drains (told over
+// the control descriptor), workers end, exit 0; whatever still runs at the deadline, or when a
+// second SIGTERM or SIGINT comes, is killed, exit 1. A core that ends by itself is restarted with a
 // growing delay (the first one again after it has been ready for a minute), its workers killed
 // first. A core that exits with 78 (configuration) or 77 (sealed refusing) is not restarted; its
 // code is returned. 78 also for options that cannot be used, 71 when a listener cannot be opened;

@@ -68,6 +68,14 @@ struct ScanOptions {
   std::size_t limit = SIZE_MAX;
 };
 
+// One family of a merged scan. `not_before` is the caller's word that no key of the family sorts
+// before it (in the order of the scan): the engine does not touch the family until the merge has
+// come that far. A wrong word brings keys out of order, never loses one.
+struct MergeSource {
+  Family family;
+  std::string not_before;  // empty: nothing is known
+};
+
 // What remains after a family was dropped, for its receipt.
 struct DropReport {
   std::uint64_t bytes_dropped = 0;  // table files of the family
@@ -87,11 +95,11 @@ class Engine {
   // Calls `visit` in byte order (or reverse) until it returns false or the limit. One snapshot.
   using Visitor = std::function<bool(std::string_view key, std::string_view value)>;
   virtual Status Scan(Family family, const ScanOptions& options, const Visitor& visit) const = 0;
-  // The same over several families at once, merged by key in byte order (ties: order of
-  // `families`).
+  // The same over several families at once, merged by key in byte order (ties: order of `sources`).
+  // One snapshot of all of them. With `reverse`, `not_before` must be empty.
   using MergeVisitor =
       std::function<bool(Family family, std::string_view key, std::string_view value)>;
-  virtual Status MergeScan(const std::vector<Family>& families, const ScanOptions& options,
+  virtual Status MergeScan(const std::vector<MergeSource>& sources, const ScanOptions& options,
                            const MergeVisitor& visit) const = 0;
 
   // Creates the family if there is none. Idempotent.

@@ -129,6 +129,7 @@ Status Purge::Hide(ExpiryDay day, TimePoint now) {
     transaction.batch().Put(Family::Sys(), key,
                             codec::Encode(codec::PurgeJournal{
                                 .messages = end.messages, .replies_expired = end.unsent.size()}));
+    transaction.Note(ChangeKind::kMessageExpired, FormatDay(day));
     MAYFLY_RETURN_IF_ERROR(transaction.Commit());
     unwritten_.erase(day);
     return {};

@@ -334,11 +334,17 @@ TEST_P(EngineConformance, AScanSeesOneSnapshotAndItsVisitorMayCommit) {
 
 // --- merged scans
 
-std::vector<std::string> Merged(const Engine& engine, const std::vector<Family>& families,
+std::vector<MergeSource> Sources(const std::vector<Family>& families) {
+  std::vector<MergeSource> sources;
+  for (const Family family : families) sources.push_back({.family = family, .not_before = {}});
+  return sources;
+}
+
+std::vector<std::string> Merged(const Engine& engine, const std::vector<MergeSource>& sources,
                                 const ScanOptions& options, std::size_t stop_after = SIZE_MAX) {
   std::vector<std::string> seen;
   const Status status = engine.MergeScan(
-      families, options, [&](Family family, std::string_view key, std::string_view value) {
+      sources, options, [&](Family family, std::string_view key, std::string_view value) {
         seen.push_back(family.Name().substr(7) + ":" + std::string(key) + "=" + std::string(value));
         return seen.size() < stop_after;
       });
@@ -354,8 +360,8 @@ TEST_P(EngineConformance, MergedScansAreInKeyOrderAndTiesInFamilyOrder) {
   Put(kDay2, "i2", "d");
   Put(kDay2, "i3", "e");
   Put(kDay2, "j1", "f");
-  const std::vector<Family> up = {kDay1, kDay2, kDay3};
-  const std::vector<Family> down = {kDay3, kDay2, kDay1};
+  const auto up = Sources({kDay1, kDay2, kDay3});
+  const auto down = Sources({kDay3, kDay2, kDay1});
   EXPECT_THAT(Merged(*engine_, up, {.prefix = "i"}),
               ElementsAre("02:i1=a", "03:i2=d", "02:i3=b", "03:i3=e", "02:i5=c"));
   EXPECT_THAT(Merged(*engine_, down, {.prefix = "i"}),
@@ -371,12 +377,45 @@ TEST_P(EngineConformance, MergedScansAreInKeyOrderAndTiesInFamilyOrder) {
   EXPECT_THAT(Merged(*engine_, {}, {}), IsEmpty());
 }
 
+TEST_P(EngineConformance, MergedScansGiveTheSameWhateverIsKnownOfWhereFamiliesBegin) {
+  ASSERT_TRUE(engine_->OpenFamily(kDay3).has_value());
+  Put(kDay1, "i1", "a");
+  Put(kDay1, "i4", "b");
+  Put(kDay2, "i3", "c");
+  Put(kDay2, "i6", "d");
+  Put(kDay3, "i4", "e");
+  const auto all = ElementsAre("02:i1=a", "03:i3=c", "02:i4=b", "04:i4=e", "03:i6=d");
+  EXPECT_THAT(Merged(*engine_, Sources({kDay1, kDay2, kDay3}), {}), all);
+  EXPECT_THAT(Merged(*engine_, {{kDay1, "i1"}, {kDay2, "i3"}, {kDay3, "i4"}}, {}), all);
+  EXPECT_THAT(Merged(*engine_, {{kDay1, ""}, {kDay2, "i2"}, {kDay3, "i2"}}, {}), all);
+  EXPECT_THAT(Merged(*engine_, {{kDay1, "i1"}, {kDay2, "i3"}, {kDay3, "i4"}}, {.after = "i3"}),
+              ElementsAre("02:i4=b", "04:i4=e", "03:i6=d"));
+  // Only the later family holds anything in the range.
+  EXPECT_THAT(Merged(*engine_, {{kDay1, "i1"}, {kDay2, "i3"}}, {.after = "i5"}),
+              ElementsAre("03:i6=d"));
+}
+
+TEST_P(EngineConformance, MergedScansSeeOneSnapshotOfFamiliesThatTheyReachLater) {
+  Put(kDay1, "1", "before");
+  Put(kDay2, "2", "before");
+  std::vector<std::string> seen;
+  ASSERT_TRUE(engine_
+                  ->MergeScan({{kDay1, ""}, {kDay2, "2"}}, {},
+                              [&](Family, std::string_view key, std::string_view value) {
+                                seen.push_back(std::string(key) + "=" + std::string(value));
+                                EXPECT_TRUE(PutRow(*engine_, kDay2, "2", "after").has_value());
+                                return true;
+                              })
+                  .has_value());
+  EXPECT_THAT(seen, ElementsAre("1=before", "2=before"));
+}
+
 TEST_P(EngineConformance, MergedScansSeeOneSnapshotOfAllFamilies) {
   Put(kDay1, "1", "before");
   Put(kDay2, "2", "before");
   std::vector<std::string> seen;
   ASSERT_TRUE(engine_
-                  ->MergeScan({kDay1, kDay2}, {},
+                  ->MergeScan(Sources({kDay1, kDay2}), {},
                               [&](Family, std::string_view key, std::string_view value) {
                                 seen.push_back(std::string(key) + "=" + std::string(value));
                                 EXPECT_TRUE(PutRow(*engine_, kDay2, "2", "after").has_value());
@@ -391,7 +430,7 @@ TEST_P(EngineConformance, MergedScansLeaveOutFamiliesThatAreGone) {
   Put(kDay1, "1", "v");
   Put(kDay2, "2", "v");
   ASSERT_TRUE(engine_->DropFamily(kDay1).has_value());
-  EXPECT_THAT(Merged(*engine_, {kDay1, kDay2, kDay3}, {}), ElementsAre("03:2=v"));
+  EXPECT_THAT(Merged(*engine_, Sources({kDay1, kDay2, kDay3}), {}), ElementsAre("03:2=v"));
 }
 
 TEST_P(EngineConformance, MergedScansOverNinetyThreeFamilies) {
@@ -408,7 +447,7 @@ TEST_P(EngineConformance, MergedScansOverNinetyThreeFamilies) {
   ASSERT_TRUE(engine_->Commit(batch, Durability::kSynced).has_value());
   std::vector<int> seen;
   ASSERT_TRUE(engine_
-                  ->MergeScan(families, {},
+                  ->MergeScan(Sources(families), {},
                               [&](Family, std::string_view key, std::string_view) {
                                 seen.push_back(std::stoi(std::string(key)));
                                 return true;

@@ -1,10 +1,8 @@
-// A direct message is collected, read, answered and forgotten, on the real programs.
-#include <cstdlib>
-
+// A direct message is collected, read, answered and forgotten, on the real programs and on each
+// platform.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/support/citizen.h"
 #include "tests/support/service_process.h"
 
 namespace mayfly::testing {
@@ -17,7 +15,7 @@ using ::testing::Key;
 using ::testing::Not;
 using ::testing::Pair;
 
-constexpr const char* kCitizen = "citizen-heliotrope.test";
+constexpr int kCitizen = 7;
 const TimePoint kStart = *ParseRfc3339("2026-11-22T12:00:00Z");
 
 std::string ReplyBody(const std::string& text, const std::string& after) {
@@ -30,13 +28,18 @@ std::string ReplyBody(const std::string& text, const std::string& after) {
   return body;
 }
 
-class FirstLight : public ::testing::Test {
+class FirstLight : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    service_.platform().AddActor(kCitizen, "citizen-password");
+    const bool through_proxy = std::getenv("MAYFLY_VALIDATING_PROXY") != nullptr;
+    if (through_proxy && !ServiceProcess::ProxyMissing().empty()) {
+      GTEST_SKIP() << ServiceProcess::ProxyMissing();
+    }
+    platform_ = StartPlatform(GetParam(), service_);
     service_.Start();
+    if (through_proxy) service_.AskThroughProxy();
     service_.MakeTokens();
-    account_ = service_.ConnectAccount();
+    account_ = service_.ConnectAccount(GetParam(), platform_->office());
   }
 
   // The id of the message with this text, once it was collected.
@@ -51,14 +54,35 @@ class FirstLight : public ::testing::Test {
     return id;
   }
 
-  ServiceProcess service_{kStart};
+  Answer Reply(const std::string& text, const std::string& message) {
+    const std::string conversation =
+        service_.Ask("comms", "GET", "/v1/messages/" + message).Text("conversation");
+    return service_.Ask("comms", "POST", "/v1/conversations/" + conversation + "/replies",
+                        ReplyBody(text, message), {{"Idempotency-Key", "k"}});
+  }
+  bool IsSent(const std::string& reply) {
+    return Eventually([&] {
+      return service_.Ask("comms", "GET", "/v1/replies/" + reply).Text("state") == "sent";
+    });
+  }
+  int CountStored(const std::string& text) {
+    int count = 0;
+    for (const auto& [id, stored] : service_.ReadAll()) count += stored == text;
+    return count;
+  }
+
+  ServiceProcess service_{kStart, RateFor(GetParam())};
+  std::unique_ptr<connectors::PlatformSimulator> platform_;
   std::string account_;
 };
+INSTANTIATE_TEST_SUITE_P(, FirstLight, ::testing::ValuesIn(Platforms()), PlatformName);
 
-TEST_F(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
+TEST_P(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
   const std::string question = "marker-vermilion-4417 where are the census tables";
   const std::string reply_text = "marker-cerulean-9902 they are on our website";
-  ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, question));
+  ASSERT_TRUE(platform_->Write(kCitizen, question));
+  const std::vector<std::string> markers = {"marker-vermilion-4417", "marker-cerulean-9902",
+                                            platform_->HandleOf(kCitizen)};
 
   // Read, with the date of its death.
   const std::string message = Await(question);
@@ -72,27 +96,18 @@ TEST_F(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
   EXPECT_EQ(service_.Ask("administrator", "GET", "/v1/messages/" + message).status, 403);
 
   // Answered: the citizen sees it, exactly once.
-  const std::string replies = "/v1/conversations/" + conversation + "/replies";
-  const Answer queued = service_.Ask("comms", "POST", replies, ReplyBody(reply_text, message),
-                                     {{"Idempotency-Key", "first-light-1"}});
+  const Answer queued = Reply(reply_text, message);
   ASSERT_EQ(queued.status, 202) << queued.body;
   const std::string reply = queued.Text("id");
-  ASSERT_TRUE(Eventually([&] {
-    return service_.Ask("comms", "GET", "/v1/replies/" + reply).Text("state") == "sent";
-  })) << service_.Ask("comms", "GET", "/v1/replies/" + reply).body;
-  EXPECT_EQ(service_.platform().CountSends(reply_text), 1u);
+  ASSERT_TRUE(IsSent(reply)) << service_.Ask("comms", "GET", "/v1/replies/" + reply).body;
+  EXPECT_EQ(platform_->CountReceived(kCitizen, reply_text), 1u);
   // The same key again is the same reply, not a second one.
-  const Answer again = service_.Ask("comms", "POST", replies, ReplyBody(reply_text, message),
-                                    {{"Idempotency-Key", "first-light-1"}});
-  EXPECT_EQ(again.Text("id"), reply);
-  EXPECT_EQ(service_.platform().CountSends(reply_text), 1u);
-  // It stands in the thread as outgoing, once.
-  int outgoing = 0;
-  for (const auto& [id, text] : service_.ReadAll()) outgoing += text == reply_text;
-  EXPECT_EQ(outgoing, 1);
+  EXPECT_EQ(Reply(reply_text, message).Text("id"), reply);
+  EXPECT_EQ(platform_->CountReceived(kCitizen, reply_text), 1u);
+  EXPECT_EQ(CountStored(reply_text), 1) << "it stands in the thread once";
 
   // Before its death no plain text lies on disk or in logs either.
-  for (const char* marker : {"marker-vermilion-4417", "marker-cerulean-9902", "heliotrope"}) {
+  for (const std::string& marker : markers) {
     EXPECT_THAT(FindMarker(ReadTree(service_.data_dir()), marker), IsEmpty()) << marker;
     EXPECT_THAT(service_.Log(), Not(HasSubstr(marker)));
   }
@@ -124,106 +139,75 @@ TEST_F(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
   // No byte of it is left anywhere, raw or as hex.
   const auto files = ReadTree(service_.data_dir());
   EXPECT_THAT(files, Not(IsEmpty()));
-  for (const char* marker : {"marker-vermilion-4417", "marker-cerulean-9902", "heliotrope"}) {
+  for (const std::string& marker : markers) {
     EXPECT_THAT(FindMarker(files, marker), IsEmpty()) << marker;
     EXPECT_THAT(service_.Log(), Not(HasSubstr(marker)));
     EXPECT_THAT(metrics, Not(HasSubstr(marker)));
   }
 }
 
-// The citizen's side is a client library that was written elsewhere.
-TEST_F(FirstLight, ACitizenWithAnotherClientWritesAndSeesTheReply) {
-  if (const std::string reason = CitizenMissing(); !reason.empty()) GTEST_SKIP() << reason;
-  const auto citizen = [&](std::vector<std::string> step) {
-    step.insert(step.begin(), {service_.platform().origin(), kCitizen, "citizen-password"});
-    return RunCitizen(step);
-  };
-  const std::string question = "written with another client";
-  const CitizenResult sent = citizen({"send", kOffice, question});
-  ASSERT_EQ(sent.exit_code, 0) << sent.errors;
-  const std::string message = Await(question);
-  const std::string conversation =
-      service_.Ask("comms", "GET", "/v1/messages/" + message).Text("conversation");
-  const Answer queued =
-      service_.Ask("comms", "POST", "/v1/conversations/" + conversation + "/replies",
-                   ReplyBody("read and answered", message), {{"Idempotency-Key", "citizen"}});
-  ASSERT_EQ(queued.status, 202) << queued.body;
-  ASSERT_TRUE(Eventually([&] {
-    return service_.Ask("comms", "GET", "/v1/replies/" + queued.Text("id")).Text("state") == "sent";
-  }));
-  const CitizenResult read = citizen({"read", kOffice});
-  ASSERT_EQ(read.exit_code, 0) << read.errors;
-  EXPECT_THAT(read.out, HasSubstr("read and answered"));
-  EXPECT_THAT(read.out, HasSubstr(question));
-}
-
-TEST_F(FirstLight, AWithdrawnMessageIsHiddenAtOnce) {
-  const auto sent = service_.platform().SendAs(kCitizen, kOffice, "I regret this already");
+TEST_P(FirstLight, AWithdrawnMessageIsHiddenAtOnce) {
+  const auto sent = platform_->Write(kCitizen, "I regret this already");
   ASSERT_TRUE(sent);
   const std::string message = Await("I regret this already");
-  ASSERT_TRUE(service_.platform().DeleteForBoth(sent->conversation_id, sent->message_id));
+  const Status withdrawn = platform_->Delete(*sent);
+  if (!withdrawn && withdrawn.error().code == ErrorCode::kPlatformRejected) {
+    GTEST_SKIP() << GetParam() << " has no deletions that others see";
+  }
+  ASSERT_TRUE(withdrawn) << withdrawn.error().message;
   EXPECT_TRUE(Eventually(
       [&] { return service_.Ask("comms", "GET", "/v1/messages/" + message).status == 404; }));
   EXPECT_THAT(service_.ReadAll(), Not(Contains(Key(message))));
 }
 
-TEST_F(FirstLight, ALostAnswerBecomesUnknownAndIsSettledByLooking) {
-  ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, "Are you there?"));
+TEST_P(FirstLight, AnEditedMessageShowsItsNewTextAndKeepsItsDeath) {
+  const auto sent = platform_->Write(kCitizen, "see you on Munday");
+  ASSERT_TRUE(sent);
+  const std::string message = Await("see you on Munday");
+  const std::string path = "/v1/messages/" + message;
+  const Answer before = service_.Ask("comms", "GET", path);
+  const Status edited = platform_->Edit(*sent, "see you on Monday");
+  if (!edited && edited.error().code == ErrorCode::kPlatformRejected) {
+    GTEST_SKIP() << GetParam() << " has no edits";
+  }
+  ASSERT_TRUE(edited) << edited.error().message;
+  EXPECT_EQ(before.Text("edited_at"), "");
+  ASSERT_TRUE(Eventually(
+      [&] { return service_.Ask("comms", "GET", path).Text("text") == "see you on Monday"; }));
+  const Answer after = service_.Ask("comms", "GET", path);
+  EXPECT_NE(after.Text("edited_at"), "");
+  EXPECT_EQ(after.Text("expires_at"), before.Text("expires_at"));
+  EXPECT_EQ(after.Text("sent_at"), before.Text("sent_at"));
+  EXPECT_EQ(CountStored("see you on Munday"), 0);
+  EXPECT_EQ(CountStored("see you on Monday"), 1);
+}
+
+TEST_P(FirstLight, ALostAnswerBecomesUnknownAndIsSettledByLooking) {
+  ASSERT_TRUE(platform_->Write(kCitizen, "Are you there?"));
   const std::string message = Await("Are you there?");
-  const std::string conversation =
-      service_.Ask("comms", "GET", "/v1/messages/" + message).Text("conversation");
-  service_.platform().DropNextSendAnswer();
-  const Answer queued =
-      service_.Ask("comms", "POST", "/v1/conversations/" + conversation + "/replies",
-                   ReplyBody("Yes, we are.", message), {{"Idempotency-Key", "k"}});
+  ASSERT_TRUE(platform_->Inject(connectors::PlatformFault::kSendAnswerLost));
+  const Answer queued = Reply("Yes, we are.", message);
   ASSERT_EQ(queued.status, 202) << queued.body;
-  ASSERT_TRUE(Eventually([&] {
-    return service_.Ask("comms", "GET", "/v1/replies/" + queued.Text("id")).Text("state") == "sent";
-  }));
-  EXPECT_EQ(service_.platform().CountSends("Yes, we are."), 1u);
-  int outgoing = 0;
-  for (const auto& [id, text] : service_.ReadAll()) outgoing += text == "Yes, we are.";
-  EXPECT_EQ(outgoing, 1);
+  ASSERT_TRUE(IsSent(queued.Text("id")));
+  EXPECT_EQ(platform_->CountReceived(kCitizen, "Yes, we are."), 1u);
+  EXPECT_EQ(CountStored("Yes, we are."), 1);
 }
 
-TEST_F(FirstLight, AWorkerAbortedByAHostileAnswerLeavesApiAndExpiryRunning) {
-  ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, "before the attack"));
-  const std::string message = Await("before the attack");
-  // Header lines without end: the client library keeps them all, until the worker's memory limit.
-  std::string lines;
-  while (lines.size() < 64 * 1024) lines += "X-Header: value\r\n";
-  int left = 100'000;
-  service_.platform().AnswerNext(
-      "chat.bsky.convo.getLog",
-      {.raw_bytes = "HTTP/1.1 200 OK\r\n",
-       .raw_stream = [lines, left]() mutable { return left-- > 0 ? lines : std::string(); }});
-  ASSERT_TRUE(
-      Eventually([&] { return service_.Log().find("\"worker.ended\"") != std::string::npos; }));
-  EXPECT_EQ(service_.Ask("comms", "GET", "/v1/messages/" + message).status, 200);
-  // Another worker takes over and nothing was lost.
-  ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, "after the attack"));
-  Await("after the attack");
-  service_.clock().Set(kStart + std::chrono::days(92), 1.0);
-  service_.MakeTokens();
-  EXPECT_EQ(service_.Ask("comms", "GET", "/v1/messages/" + message).status, 410);
-  EXPECT_TRUE(Eventually([&] {
-    return service_.Ask("operator", "GET", "/v1/ops/receipts").body.find("2027-02-22") !=
-           std::string::npos;
-  }));
-}
-
-TEST_F(FirstLight, DisconnectingStopsCollectingAndKeepsWhatIsThere) {
-  ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, "kept until it expires"));
+TEST_P(FirstLight, DisconnectingStopsCollectingAndKeepsWhatIsThere) {
+  ASSERT_TRUE(platform_->Write(kCitizen, "kept until it expires"));
   const std::string message = Await("kept until it expires");
   EXPECT_EQ(
       service_.Ask("administrator", "DELETE", "/v1/accounts/" + account_, "", {{"If-Match", "*"}})
           .status,
       204);
-  ASSERT_TRUE(service_.platform().SendAs(kCitizen, kOffice, "never collected"));
+  ASSERT_TRUE(platform_->Write(kCitizen, "never collected"));
   EXPECT_TRUE(Eventually([&] { return !service_.WorkerPid().has_value(); }));
   EXPECT_EQ(service_.Ask("comms", "GET", "/v1/messages/" + message).status, 200);
   EXPECT_THAT(service_.ReadAll(), Not(Contains(Pair(::testing::_, "never collected"))));
-  EXPECT_THAT(FindMarker(ReadTree(service_.data_dir()), kOfficeAppPassword), IsEmpty());
+  const auto files = ReadTree(service_.data_dir());
+  for (const std::string& secret : SecretsOf(platform_->office())) {
+    EXPECT_THAT(FindMarker(files, secret), IsEmpty());
+  }
 }
 
 }  // namespace

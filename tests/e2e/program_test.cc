@@ -33,7 +33,8 @@ TEST(Programs, MayflyLinksNoPlatformClientAndTheWorkerNoStore) {
 }
 
 TEST(Programs, TheSwitchesOfTheDemoDoNotExistInMayfly) {
-  for (const char* trace : {"DemoClock", "clock-file", "BlueskySimulator", "fail-after-step"}) {
+  for (const char* trace :
+       {"DemoClock", "clock-file", "BlueskySimulator", "fail-after-step", "restart-delay-ms"}) {
     EXPECT_THAT(Bytes(ProgramDir() + "/mayfly"), Not(HasSubstr(trace))) << trace;
     EXPECT_THAT(Bytes(ProgramDir() + "/mayfly-worker"), Not(HasSubstr(trace))) << trace;
     EXPECT_THAT(Bytes(ProgramDir() + "/mayfly-demo"), HasSubstr(trace)) << trace;
@@ -140,16 +141,22 @@ TEST(Programs, AboutTellsWhatTheKernelEnforces) {
   service.Stop();
 }
 
-TEST(Programs, NoSecretStandsOnACommandLineOrInTheEnvironment) {
+class ConnectedProgram : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(, ConnectedProgram, ::testing::ValuesIn(Platforms()), PlatformName);
+
+TEST_P(ConnectedProgram, NoSecretStandsOnACommandLineOrInTheEnvironment) {
   ServiceProcess service(kStart);
+  const auto platform = StartPlatform(GetParam(), service);
   service.Start();
   service.MakeTokens();
-  service.ConnectAccount();
+  service.ConnectAccount(GetParam(), platform->office());
   ASSERT_TRUE(Eventually([&] { return service.WorkerPid().has_value(); }));
   for (const pid_t pid : {*service.CorePid(), *service.WorkerPid()}) {
     const std::string proc = "/proc/" + std::to_string(pid);
-    EXPECT_THAT(Bytes(proc + "/cmdline"), Not(HasSubstr(kOfficeAppPassword)));
-    EXPECT_THAT(Bytes(proc + "/environ"), Not(HasSubstr(kOfficeAppPassword)));
+    for (const std::string& secret : SecretsOf(platform->office())) {
+      EXPECT_THAT(Bytes(proc + "/cmdline"), Not(HasSubstr(secret)));
+      EXPECT_THAT(Bytes(proc + "/environ"), Not(HasSubstr(secret)));
+    }
     EXPECT_THAT(Bytes(proc + "/environ"), Not(HasSubstr("HOME=")));
   }
   service.Stop();

@@ -69,9 +69,10 @@ struct Given {
   sockaddr_in elsewhere = {};           // somebody who listens
   sockaddr_un elsewhere_abstract = {};  // likewise, an abstract Unix datagram socket
   socklen_t elsewhere_abstract_size = 0;
-  std::filesystem::path allowed;  // read and write
-  std::filesystem::path outside;  // not granted
-  void* page = nullptr;           // one page, readable and writable
+  std::filesystem::path allowed;       // read and write
+  std::filesystem::path certificates;  // read only: where the listener's certificate lies
+  std::filesystem::path outside;       // not granted
+  void* page = nullptr;                // one page, readable and writable
 };
 
 int ErrnoOf(long result) { return result < 0 ? errno : 0; }
@@ -369,6 +370,30 @@ const Attempt kAttempts[] = {
            rename((given.allowed / "movable").c_str(), (given.outside / "moved").c_str()));
      },
      Wall::kLandlock},
+    {"WriteTheCertificate",
+     [](const Given& given) {
+       return ErrnoOfFd(open((given.certificates / "old").c_str(), O_WRONLY | O_CLOEXEC));
+     },
+     Wall::kLandlock},
+    {"AddBesideTheCertificate",
+     [](const Given& given) {
+       return ErrnoOfFd(
+           open((given.certificates / "new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+     },
+     Wall::kLandlock},
+    {"RemoveTheCertificate",
+     [](const Given& given) { return ErrnoOf(unlink((given.certificates / "removable").c_str())); },
+     Wall::kLandlock},
+    {"TurnTheLinkOfTheCertificate",
+     [](const Given& given) {
+       return ErrnoOf(symlink("../outside/old", (given.certificates / "link").c_str()));
+     },
+     Wall::kFilter},
+    {"ReadOutsideByALinkBesideTheCertificate",
+     [](const Given& given) {
+       return ErrnoOfFd(open((given.certificates / "astray").c_str(), O_RDONLY | O_CLOEXEC));
+     },
+     Wall::kLandlock},
     {"LinkFromOutside",
      [](const Given& given) {
        return ErrnoOf(link((given.outside / "old").c_str(), (given.allowed / "linked").c_str()));
@@ -402,10 +427,19 @@ std::optional<int> ReadInt(int fd) {
   return value;
 }
 
-void PrepareFiles(const std::filesystem::path& allowed, const std::filesystem::path& outside) {
-  std::filesystem::create_directories(allowed);
-  std::filesystem::create_directories(outside);
-  for (const char* name : {"old", "removable"}) std::ofstream(outside / name) << "x";
+void PrepareFiles(const Given& given) {
+  const std::filesystem::path &allowed = given.allowed, &outside = given.outside;
+  for (const auto& directory : {allowed, outside, given.certificates}) {
+    std::filesystem::create_directories(directory);
+  }
+  for (const char* name : {"old", "removable"}) {
+    std::ofstream(outside / name) << "x";
+    std::ofstream(given.certificates / name) << "x";
+  }
+  for (const char* name : {"new", "link", "astray"}) {
+    std::filesystem::remove(given.certificates / name);
+  }
+  std::filesystem::create_symlink("../outside/old", given.certificates / "astray");
   std::ofstream(allowed / "movable") << "x";
   std::filesystem::remove(outside / "moved");
   std::filesystem::remove(outside / "new");
@@ -465,6 +499,7 @@ void OpenSockets(Given* given) {
   if (sandboxed) {
     CoreSandboxOptions options;
     options.read_write = {given.allowed};
+    options.read_only = {given.certificates};
     const auto entered = EnterCoreSandbox(options);
     if (!entered || !entered->seccomp || !entered->no_new_privileges || !entered->not_dumpable) {
       _exit(86);
@@ -498,7 +533,8 @@ class Escape : public ::testing::TestWithParam<std::size_t> {
     Given given;
     given.allowed = directory_->path() / "allowed";
     given.outside = directory_->path() / "outside";
-    PrepareFiles(given.allowed, given.outside);
+    given.certificates = directory_->path() / "certificates";
+    PrepareFiles(given);
     given.page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     // The victim holds one descriptor, 0, and waits for the end of a pipe.
     Pipe life;
@@ -823,6 +859,48 @@ TEST(InsideTheSandbox, ThreadsFilesAndAcceptedConnectionsWork) {
   const auto status = WaitForChild(core);
   ASSERT_TRUE(status && WIFEXITED(*status)) << status.value_or(-1);
   EXPECT_EQ(WEXITSTATUS(*status), 0) << "the number of the step that failed";
+}
+
+// As certbot renews: new files beside the old ones, and links in another directory that are turned
+// to them. Rules of Landlock are about the directories, so both ways of renewal are seen.
+TEST(InsideTheSandbox, ARenewedCertificateIsRead) {
+  testing::TemporaryDirectory directory;
+  const std::filesystem::path live = directory.path() / "live",
+                              archive = directory.path() / "archive",
+                              data = directory.path() / "data";
+  for (const auto& each : {live, archive, data}) std::filesystem::create_directories(each);
+  std::ofstream(archive / "1") << "1";
+  std::ofstream(directory.path() / "stranger") << "s";
+  std::filesystem::create_symlink("../archive/1", live / "link");
+  std::ofstream(live / "file") << "1";
+  Pipe to, from;
+  const pid_t core = fork();
+  if (core == 0) {
+    CoreSandboxOptions options;
+    options.read_write = {data};
+    options.read_only = {live, archive};
+    if (!EnterCoreSandbox(options)) _exit(1);
+    char byte = 'r';
+    if (write(from.write.get(), &byte, 1) != 1 || read(to.read.get(), &byte, 1) != 1) _exit(2);
+    const auto first = [](const std::filesystem::path& file) {
+      std::ifstream in(file);
+      return static_cast<char>(in.get());
+    };
+    if (first(live / "link") != '2') _exit(3);
+    if (first(live / "file") != '2') _exit(4);
+    if (LandlockAbi() > 0 && first(directory.path() / "stranger") == 's') _exit(5);
+    _exit(0);
+  }
+  char byte = 0;
+  ASSERT_TRUE(testing::WaitReadable(from.read.get()));
+  ASSERT_EQ(read(from.read.get(), &byte, 1), 1);
+  std::ofstream(archive / "2") << "2";
+  std::filesystem::create_symlink("../archive/2", live / "link.new");
+  std::filesystem::rename(live / "link.new", live / "link");
+  std::ofstream(live / "file.new") << "2";
+  std::filesystem::rename(live / "file.new", live / "file");
+  ASSERT_EQ(write(to.write.get(), "g", 1), 1);
+  EXPECT_EQ(WaitForChild(core), 0);
 }
 
 TEST(InsideTheSandbox, AbortStillEndsTheProcess) {

@@ -1,5 +1,6 @@
 // The REST contract over a real store: memory engine, real keys in a directory of its own.
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "store/model/json.h"
 #include "store/store.h"
 #include "tests/support/api_clock.h"
+#include "tests/support/api_contract.h"
 #include "tests/support/api_request.h"
 #include "tests/support/temp_dir.h"
 
@@ -28,6 +30,7 @@ namespace mayfly::service::api {
 namespace {
 
 using mayfly::testing::ApiClock;
+using mayfly::testing::ExpectContract;
 using mayfly::testing::HeaderOf;
 using mayfly::testing::MakeRequest;
 using mayfly::testing::TempDir;
@@ -55,7 +58,19 @@ class FakeRuntime final : public AccountRuntime {
                                    .permissions_held = {"dm"},
                                    .permissions_missing = {}};
   }
+  // As the real one does, with a platform that knows the credential or not.
+  Result<Account> ReplaceCredential(AccountId id, const Credential& credential,
+                                    std::optional<std::uint64_t> if_revision,
+                                    const Actor& actor) override {
+    if (check_error) return Fail(*check_error);
+    return store->accounts().ChangeCredential(
+        id, {.credential = credential, .own_platform_id = "did:plc:us", .own_handle = "us.example"},
+        if_revision, actor, now());
+  }
   void ReplyQueued(const ReplyId& id) override { queued.push_back(id); }
+
+  store::Store* store = nullptr;
+  std::function<TimePoint()> now;
 
   std::vector<AccountId> connected, disconnected, polled;
   std::vector<ReplyId> queued;
@@ -79,6 +94,11 @@ class RestTest : public ::testing::Test {
     context_.store = store_.get();
     context_.clock = &clock_;
     context_.runtime = &runtime_;
+    context_.rate_limiter = &rate_limiter_;
+    context_.changes = &feed_;
+    store_->SetObserver(&feed_);
+    runtime_.store = store_.get();
+    runtime_.now = [this] { return clock_.Now(); };
     context_.about = {.organisation = "City of Example",
                       .purposes = "answering people",
                       .recipients = "the comms team",
@@ -113,10 +133,11 @@ class RestTest : public ::testing::Test {
     Request request = MakeRequest(method, target, {}, body);
     request.admin_socket = true;
     request.peer_uid = 1000;
-    return Run(std::move(request));
+    return Run(request);
   }
-  Response Run(Request request) {
-    const Response response = Dispatch(router_, authenticate_, std::move(request), true);
+  Response Run(const Request& request) {
+    const Response response = Dispatch(router_, authenticate_, request, true);
+    ExpectContract(request, response);
     EXPECT_THAT(response.body, ::testing::Not(HasSubstr(kSecret)));
     for (const auto& [name, value] : response.headers) {
       EXPECT_THAT(value, ::testing::Not(HasSubstr(kSecret))) << name;
@@ -225,6 +246,9 @@ class RestTest : public ::testing::Test {
 
   TempDir dir_;
   ApiClock clock_;
+  RateLimits limits_{.per_minute = {100'000, 100'000, 100'000, 100'000}};
+  RateLimiter rate_limiter_{limits_, clock_};
+  ChangeFeed feed_{clock_};
   FakeRuntime runtime_;
   HealthView health_;
   std::unique_ptr<store::Store> store_;
@@ -292,7 +316,7 @@ TEST_F(RestTest, AnAccountIsConnectedAndItsCredentialNeverShown) {
   ASSERT_EQ(created.status, 201) << created.body;
   const json::Value body = Body(created);
   EXPECT_EQ(HeaderOf(created, "Location"), "/v1/accounts/" + Text(body, "id"));
-  EXPECT_EQ(HeaderOf(created, "ETag"), "\"1\"");
+  EXPECT_THAT(HeaderOf(created, "ETag"), StartsWith("\"1-"));
   EXPECT_EQ(Text(body, "retention"), "P3M");
   EXPECT_EQ(Text(*body.Find("options"), "identifier"), "us.example");
   EXPECT_EQ(body.Find("credential"), nullptr);
@@ -312,7 +336,9 @@ TEST_F(RestTest, AnAccountShowsToEachRoleWhatItNeeds) {
   EXPECT_NE(ops.Find("last_success_at"), nullptr);
   EXPECT_EQ(ops.Find("options"), nullptr);
   EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/accounts").status, 200);
-  EXPECT_EQ(HeaderOf(Ask(Role::kComms, "GET", "/v1/accounts/" + id), "ETag"), "");
+  // A tag of what they see, without the revision that only an administrator needs.
+  EXPECT_THAT(HeaderOf(Ask(Role::kComms, "GET", "/v1/accounts/" + id), "ETag"),
+              ::testing::Not(HasSubstr("-")));
   EXPECT_THAT(Ids(Ask(Role::kAdministrator, "GET", "/v1/accounts")), ElementsAre(id));
 }
 
@@ -387,10 +413,11 @@ TEST_F(RestTest, AChangeOfAnAccountNeedsItsRevision) {
   EXPECT_EQ(patch(R"({"label":"A"})", "\"2\"").status, 412);
   EXPECT_EQ(patch(R"({"label":"A"})", "W/\"1\"").status, 412);
   EXPECT_EQ(patch(R"({"label":"A"})", "\"x\"").status, 412);
+  EXPECT_EQ(patch(R"({"label":"A"})", "\"-1\"").status, 412);
   const Response renamed = patch(R"({"label":"A"})", "\"1\"");
   EXPECT_EQ(renamed.status, 200);
   EXPECT_EQ(Text(Body(renamed), "label"), "A");
-  EXPECT_EQ(HeaderOf(renamed, "ETag"), "\"2\"");
+  EXPECT_THAT(HeaderOf(renamed, "ETag"), StartsWith("\"2-"));
   EXPECT_EQ(patch(R"({"label":"B"})", "\"1\"").status, 412);
   EXPECT_EQ(patch(R"({"label":"B"})", "*").status, 200);
   const Response period = patch(R"({"label":"C","retention":"P7D"})", "*");
@@ -405,8 +432,11 @@ TEST_F(RestTest, DisconnectingDestroysTheCredentialAndMayBeRepeated) {
   const std::string target = "/v1/accounts/" + id;
   EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target, "", {{"If-Match", "\"9\""}}).status, 412);
   EXPECT_THAT(runtime_.disconnected, IsEmpty());
-  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target).status, 204);
-  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target).status, 204);
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target).status, 428);
+  EXPECT_THAT(runtime_.disconnected, IsEmpty());
+  const Headers any = {{"If-Match", "*"}};
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target, "", any).status, 204);
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target, "", any).status, 204);
   EXPECT_EQ(runtime_.disconnected.size(), 2u);
   EXPECT_EQ(Text(Body(Ask(Role::kComms, "GET", target)), "state"), "retired");
   const auto credential = store_->accounts().RevealCredential(*AccountId::Parse(id));
@@ -572,7 +602,7 @@ TEST_F(RestTest, AConversationHasAStrongTagAndASunset) {
   const Response got = Ask(Role::kComms, "GET", target);
   ASSERT_EQ(got.status, 200);
   const std::string tag = HeaderOf(got, "ETag");
-  EXPECT_EQ(tag, "\"" + std::to_string(*Body(got).Find("revision")->AsInt()) + "\"");
+  EXPECT_THAT(tag, StartsWith("\"" + std::to_string(*Body(got).Find("revision")->AsInt()) + "-"));
   EXPECT_EQ(HeaderOf(got, "Sunset"), "Fri, 05 Jun 2026 00:00:00 GMT");
   const Response again = Ask(Role::kComms, "GET", target, "", {{"If-None-Match", "\"x\", " + tag}});
   EXPECT_EQ(again.status, 304);
@@ -844,6 +874,104 @@ TEST_F(RestTest, AReplyToAConversationThatMovedIsNotSentAndKeepsItsKey) {
             410);
 }
 
+// A platform on which a mention delivers, as an account of it sees the API.
+class MentionsTest : public RestTest {
+ protected:
+  void SetUp() override {
+    RestTest::SetUp();
+    info_ = *connectors::FindConnector("bluesky");
+    info_.capabilities.mentions_deliver = true;
+    context_.find_connector = [this](std::string_view) { return &info_; };
+    const std::string account = Connect();
+    const store::Accounts::StateChange state = {
+        .state = AccountState::kOk, .own_platform_id = "1", .own_handle = "office@home.example"};
+    ASSERT_TRUE(
+        store_->accounts().SetState(*AccountId::Parse(account), state, clock_.Now()).has_value());
+    store::CollectedPage page;
+    page.account = *AccountId::Parse(account);
+    page.conversations = {{.id = PlatformId("convo"),
+                           .participants = {{.platform_id = PlatformId("2"),
+                                             .handle = ContactHandle("ada@away.example")},
+                                            {.platform_id = PlatformId("3"),
+                                             .handle = ContactHandle("bob@home.example")},
+                                            {.platform_id = PlatformId("4")}},
+                           .group = true}};
+    page.messages = {{.conversation = PlatformId("convo"),
+                      .id = PlatformId("m1"),
+                      .sender = PlatformId("2"),
+                      .sent_at = clock_.Now(),
+                      .text = MessageBody("question")}};
+    ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()).has_value());
+    conversation_ = FirstConversation();
+    message_ = NewestMessage(conversation_);
+  }
+
+  connectors::ConnectorInfo info_;
+  std::string conversation_;
+  std::string message_;
+};
+
+TEST_F(MentionsTest, ATextThatAddsARecipientIsRefusedWithTheirPlaces) {
+  const std::string text = "Grüße @ada@away.example @Eve@away.example, and @office, @eve";
+  const Response refused = PostReply(conversation_, text, message_, "key-1");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(WordOf(refused), "adds-recipient");
+  EXPECT_EQ(PointerOf(refused), "/text");
+  const auto mentions = *Body(refused).Find("mentions")->AsArray();
+  ASSERT_EQ(mentions.size(), 2u);
+  const auto range = [&](const json::Value& mention) {
+    return text.substr(static_cast<std::size_t>(*mention.Find("offset")->AsInt()),
+                       static_cast<std::size_t>(*mention.Find("length")->AsInt()));
+  };
+  EXPECT_EQ(range(mentions[0]), "@Eve@away.example");
+  EXPECT_EQ(range(mentions[1]), "@eve");
+  EXPECT_THAT(refused.body, ::testing::Not(::testing::ContainsRegex("[Ee]ve|ada|away")));
+
+  // Nothing was queued, and the key still serves for a text that reaches nobody else.
+  EXPECT_THAT(runtime_.queued, IsEmpty());
+  EXPECT_THAT(Ids(Ask(Role::kComms, "GET", "/v1/conversations/" + conversation_ + "/replies")),
+              IsEmpty());
+  EXPECT_EQ(PostReply(conversation_, "Write to office@away.example", message_, "key-1").status,
+            202);
+}
+
+TEST_F(MentionsTest, WhoIsInTheConversationMayBeMentioned) {
+  int number = 0;
+  for (const std::string text :
+       {"@ada@away.example", "@ADA@Away.Example", "@bob", "@bob@home.example", "@office",
+        "@office@home.example", "a@b.example", "@ home", "nobody"}) {
+    const Response accepted =
+        PostReply(conversation_, text, message_, "key-" + std::to_string(number++));
+    EXPECT_EQ(accepted.status, 202) << text << " " << accepted.body;
+  }
+  for (const std::string text : {"@ada", "@bob@away.example", "@office@away.example", "@4"}) {
+    const Response refused =
+        PostReply(conversation_, text, message_, "key-" + std::to_string(number++));
+    EXPECT_EQ(WordOf(refused), "adds-recipient") << text;
+  }
+}
+
+TEST_F(MentionsTest, ARepeatedKeyGetsItsAnswerWhateverBecameOfTheConversation) {
+  const Response accepted = PostReply(conversation_, "@bob", message_, "key-1");
+  ASSERT_EQ(accepted.status, 202);
+  store::CollectedPage page;
+  page.account = *AccountId::Parse(Text(Body(accepted), "account"));
+  page.conversations = {{.id = PlatformId("convo"),
+                         .participants = {{.platform_id = PlatformId("2"),
+                                           .handle = ContactHandle("ada@away.example")}},
+                         .group = true}};
+  ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()).has_value());
+  const Response again = PostReply(conversation_, "@bob", message_, "key-1");
+  EXPECT_EQ(again.status, 202);
+  EXPECT_EQ(Text(Body(again), "id"), Text(Body(accepted), "id"));
+  EXPECT_EQ(WordOf(PostReply(conversation_, "@bob", message_, "key-2")), "adds-recipient");
+}
+
+TEST_F(MentionsTest, WhereMentionsDoNotDeliverTheyAreWords) {
+  info_.capabilities.mentions_deliver = false;
+  EXPECT_EQ(PostReply(conversation_, "@eve@away.example", message_, "key-1").status, 202);
+}
+
 TEST_F(RestTest, NothingIsQueuedForAnAccountThatCannotSend) {
   const std::string account = Connect();
   Receive(account, "ada", "m1", "question");
@@ -935,6 +1063,334 @@ TEST_F(RestTest, MetricsAndStatusAreServed) {
   EXPECT_EQ(Text(status.Find("accounts")->AsArray()->at(0), "id"), account);
 }
 
+// --- the rules of HTTP
+
+TEST_F(RestTest, EveryGetHasATagOrIsOfThisInstantAndHeadSaysTheSame) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "question");
+  const std::string conversation = FirstConversation();
+  const std::string message = NewestMessage(conversation);
+  const std::string reply = Text(Body(PostReply(conversation, "answer", message, "k")), "id");
+  const std::map<std::string, std::string> captures = {{"{account}", account},
+                                                       {"{conversation}", conversation},
+                                                       {"{message}", message},
+                                                       {"{reply}", reply},
+                                                       {"{word}", "expired"}};
+  int tagged = 0;
+  for (const Route& route : router_.routes()) {
+    if (route.method != "GET" || route.access == Access::kAdminSocket) continue;
+    SCOPED_TRACE(route.pattern);
+    std::string target = route.pattern;
+    for (const auto& [name, value] : captures) {
+      const std::size_t at = target.find(name);
+      if (at != std::string::npos) target.replace(at, name.size(), value);
+    }
+    std::optional<Role> role;
+    for (const Role one : {Role::kComms, Role::kOperator}) {
+      if (!role && Ask(one, "GET", target).status == 200) role = one;
+    }
+    ASSERT_TRUE(role.has_value());
+    const Response got = Ask(role, "GET", target);
+    const Response head = Ask(role, "HEAD", target);
+    EXPECT_EQ(head.status, 200);
+    EXPECT_EQ(head.body.size(), got.body.size());  // Content-Length; the listener sends no body
+    for (const char* name : {"ETag", "Sunset", "Link", "Cache-Control", "RateLimit-Policy"}) {
+      EXPECT_EQ(HeaderOf(head, name), HeaderOf(got, name)) << name;
+    }
+    const std::string tag = HeaderOf(got, "ETag");
+    const bool instant =
+        route.pattern == "/healthz" || route.pattern == "/readyz" || route.pattern == "/metrics";
+    EXPECT_EQ(tag.empty(), instant);
+    if (instant) continue;
+    ++tagged;
+    for (const char* method : {"GET", "HEAD"}) {
+      const Response same = Ask(role, method, target, "", {{"If-None-Match", tag}});
+      EXPECT_EQ(same.status, 304) << method;
+      EXPECT_EQ(same.body, "");
+      EXPECT_EQ(HeaderOf(same, "ETag"), tag);
+    }
+    EXPECT_EQ(Ask(role, "GET", target, "", {{"If-None-Match", "\"0\""}}).status, 200);
+  }
+  EXPECT_GE(tagged, 13);
+}
+
+TEST_F(RestTest, ATagChangesWithWhatIsShownAndAPreconditionOnlyWithWhatPeopleChange) {
+  const std::string id = Connect();
+  const std::string target = "/v1/accounts/" + id;
+  const std::string before = HeaderOf(Ask(Role::kAdministrator, "GET", target), "ETag");
+  ASSERT_TRUE(store_->accounts()
+                  .SetState(*AccountId::Parse(id), {.state = AccountState::kOk}, clock_.Now())
+                  .has_value());
+  const Response after = Ask(Role::kAdministrator, "GET", target, "", {{"If-None-Match", before}});
+  EXPECT_EQ(after.status, 200);
+  EXPECT_NE(HeaderOf(after, "ETag"), before);
+  EXPECT_EQ(
+      Ask(Role::kAdministrator, "PATCH", target, R"({"label":"B"})", {{"If-Match", before}}).status,
+      200);
+  EXPECT_EQ(
+      Ask(Role::kAdministrator, "PATCH", target, R"({"label":"C"})", {{"If-Match", before}}).status,
+      412);
+}
+
+TEST_F(RestTest, BudgetsOfATokenAreSeparateAndSeenOnEveryAnswer) {
+  limits_.per_minute = {3, 2, 1, 1};
+  RateLimiter limiter(limits_, clock_);
+  context_.rate_limiter = &limiter;
+  const std::string account = Connect();  // administration: 1 of 1
+  Receive(account, "ada", "m1", "question");
+  router_ = MakeRouter(context_);
+
+  const Response first = Ask(Role::kComms, "GET", "/v1/conversations");
+  EXPECT_EQ(HeaderOf(first, "RateLimit-Policy"), "\"reading\";q=3;w=60");
+  EXPECT_EQ(HeaderOf(first, "RateLimit"), "\"reading\";r=2;t=20");
+  const std::string conversation = Ids(first).at(0);
+  // Nothing new costs nothing, however often it is asked.
+  const Headers known = {{"If-None-Match", HeaderOf(first, "ETag")}};
+  for (int i = 0; i < 10; ++i) {
+    const Response same = Ask(Role::kComms, "GET", "/v1/conversations", "", known);
+    EXPECT_EQ(same.status, 304);
+    EXPECT_EQ(HeaderOf(same, "RateLimit"), "\"reading\";r=2;t=20");
+  }
+  // What is refused is counted and told too.
+  const Response wrong = Ask(Role::kComms, "GET", "/v1/ops/expiry");
+  EXPECT_EQ(wrong.status, 403);
+  EXPECT_EQ(HeaderOf(wrong, "RateLimit"), "\"reading\";r=1;t=40");
+  EXPECT_EQ(HeaderOf(Ask(std::nullopt, "GET", "/v1/conversations"), "RateLimit"), "");
+
+  const std::string message = NewestMessage(conversation);
+  const Response refused = Ask(Role::kComms, "GET", "/v1/conversations");
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(WordOf(refused), "rate-limited");
+  EXPECT_EQ(HeaderOf(refused, "Retry-After"), "20");
+  EXPECT_EQ(HeaderOf(refused, "RateLimit"), "\"reading\";r=0;t=20");
+  // A screen that read too much does not keep anybody from answering, nor other tokens from
+  // reading.
+  const Response reply = PostReply(conversation, "answer", message, "k");
+  EXPECT_EQ(reply.status, 202);
+  EXPECT_EQ(HeaderOf(reply, "RateLimit-Policy"), "\"replying\";q=2;w=60");
+  EXPECT_EQ(Ask(Role::kOperator, "GET", "/v1/coverage").status, 200);
+
+  clock_.Set(clock_.Now() + std::chrono::seconds(20));
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations").status, 200);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations").status, 429);
+}
+
+// --- a new credential
+
+TEST_F(RestTest, ACredentialIsReplacedAndNeverShown) {
+  const std::string id = Connect();
+  const std::string target = "/v1/accounts/" + id + "/credential";
+  const std::string body = "{\"password\":\"" + kSecret + "-2\"}";
+  const Response account = Ask(Role::kAdministrator, "GET", "/v1/accounts/" + id);
+  const Headers current = {{"If-Match", HeaderOf(account, "ETag")}};
+  EXPECT_EQ(Ask(Role::kAdministrator, "PUT", target, body).status, 428);
+  EXPECT_EQ(Ask(Role::kAdministrator, "PUT", target, body, {{"If-Match", "\"9\""}}).status, 412);
+  EXPECT_EQ(Ask(Role::kComms, "PUT", target, body, current).status, 403);
+  EXPECT_EQ(Ask(Role::kAdministrator, "GET", target).status, 405);
+
+  const Response replaced = Ask(Role::kAdministrator, "PUT", target, body, current);
+  ASSERT_EQ(replaced.status, 200) << replaced.body;
+  EXPECT_EQ(HeaderOf(replaced, "Content-Location"), "/v1/accounts/" + id);
+  EXPECT_THAT(HeaderOf(replaced, "ETag"), StartsWith("\"2-"));
+  EXPECT_NE(Text(Body(replaced), "credential_fingerprint"),
+            Text(Body(account), "credential_fingerprint"));
+  EXPECT_EQ(store_->accounts().RevealCredential(*AccountId::Parse(id))->Reveal(), body);
+  const auto entries = store_->audit().Read(0, 100);
+  ASSERT_TRUE(entries.has_value());
+  EXPECT_EQ(entries->back().action, "account.credential");
+  EXPECT_EQ(entries->back().object, id);
+
+  // Stale now; and what the platform refuses changes nothing.
+  EXPECT_EQ(Ask(Role::kAdministrator, "PUT", target, body, current).status, 412);
+  const Headers any = {{"If-Match", "*"}};
+  runtime_.check_error = Error{.code = ErrorCode::kCredentialDead};
+  EXPECT_EQ(WordOf(Ask(Role::kAdministrator, "PUT", target, AccountBody(), any)), "validation");
+  EXPECT_EQ(WordOf(Ask(Role::kAdministrator, "PUT", target, body, any)), "credential-dead");
+  runtime_.check_error = Error{.code = ErrorCode::kInvalidArgument,
+                               .message = "It belongs to another account of the platform."};
+  EXPECT_EQ(WordOf(Ask(Role::kAdministrator, "PUT", target, body, any)), "validation");
+  runtime_.check_error.reset();
+  for (const auto& [wrong, pointer] : std::vector<std::pair<std::string, std::string>>{
+           {"{}", "/password"},
+           {"[]", ""},
+           {R"({"password":7})", "/password"},
+           {R"({"password":""})", "/password"},
+           {R"({"password":"a","colour":"b"})", ""},
+           {R"({"password":"a","identifier":"b"})", "/identifier"}}) {
+    const Response response = Ask(Role::kAdministrator, "PUT", target, wrong, any);
+    EXPECT_EQ(response.status, 400) << wrong;
+    EXPECT_EQ(PointerOf(response), pointer) << wrong;
+  }
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", "/v1/accounts/" + id, "", any).status, 204);
+  EXPECT_EQ(WordOf(Ask(Role::kAdministrator, "PUT", target, body, any)), "credential-dead");
+  EXPECT_EQ(Ask(Role::kAdministrator, "PUT", "/v1/accounts/acc_99/credential", body, any).status,
+            404);
+}
+
+// --- changes
+
+class ChangesTest : public RestTest {
+ protected:
+  // "kind id" of what changed since the last call; the first call takes the position.
+  std::vector<std::string> News() {
+    std::vector<std::string> news;
+    bool more = true;
+    while (more) {
+      const Response page = Ask(Role::kComms, "GET",
+                                "/v1/changes?limit=2" + (since_.empty() ? "" : "&since=" + since_));
+      EXPECT_EQ(page.status, 200) << page.body;
+      EXPECT_THAT(page.body, ::testing::Not(HasSubstr("planted-")));
+      const json::Value body = Body(page);
+      for (const json::Value& item : *body.Find("items")->AsArray()) {
+        std::string entry = Text(item, "kind");
+        for (const char* noun : {"message", "reply", "day", "account"}) {
+          if (item.Find(noun) != nullptr) entry += " " + Text(item, noun);
+        }
+        const bool of_conversation = Text(item, "kind") == "conversation.updated";
+        if (of_conversation) entry += " " + Text(item, "conversation");
+        news.push_back(entry);
+      }
+      since_ = Text(body, "next_cursor");
+      more = *body.Find("has_more")->AsBool();
+    }
+    return news;
+  }
+  std::string since_;
+};
+
+TEST_F(ChangesTest, EveryKindOfChangeIsToldOnceWithItsIdAndNothingElse) {
+  EXPECT_THAT(News(), IsEmpty());
+  const std::string account = Connect();
+  EXPECT_THAT(News(), ElementsAre("account.state " + account));
+  Receive(account, "ada", "m1", "planted-question");
+  const std::string conversation = FirstConversation();
+  const std::string message = NewestMessage(conversation);
+  EXPECT_THAT(News(),
+              ElementsAre("message.received " + message, "conversation.updated " + conversation));
+  EXPECT_THAT(News(), IsEmpty());  // reading changes nothing
+
+  const Response queued = PostReply(conversation, "planted-answer", message, "k");
+  const std::string reply = Text(Body(queued), "id");
+  EXPECT_THAT(News(), ElementsAre("reply.updated " + reply));
+  EXPECT_EQ(PostReply(conversation, "planted-answer", message, "k").status, 202);  // replayed
+  EXPECT_THAT(News(), IsEmpty());
+  Ask(Role::kComms, "PATCH", "/v1/conversations/" + conversation, R"({"status":"closed"})",
+      {{"If-Match", "*"}});
+  EXPECT_THAT(News(), ElementsAre("conversation.updated " + conversation));
+
+  const AccountId id = *AccountId::Parse(account);
+  const auto collect = [&](auto change) {
+    store::CollectedPage page;
+    page.account = id;
+    page.cursor = "next";
+    page.coverage.covered_until = clock_.Now();
+    change(page);
+    ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()).has_value());
+  };
+  collect([&](store::CollectedPage& page) {
+    page.edits = {{.conversation = PlatformId("convo-ada"),
+                   .id = PlatformId("m1"),
+                   .edited_at = clock_.Now(),
+                   .text = MessageBody("planted-edit")}};
+  });
+  EXPECT_THAT(News(),
+              ElementsAre("message.edited " + message, "conversation.updated " + conversation));
+  const Hole hole{.from = clock_.Now(), .reason = "platform-unavailable"};
+  collect([&](store::CollectedPage& page) { page.coverage.holes = {hole}; });
+  EXPECT_THAT(News(), ElementsAre("coverage.hole " + account));
+  collect([&](store::CollectedPage& page) { page.coverage.holes = {hole}; });
+  EXPECT_THAT(News(), IsEmpty());
+  ASSERT_TRUE(
+      store_->accounts().SetState(id, {.state = AccountState::kOk}, clock_.Now()).has_value());
+  ASSERT_TRUE(
+      store_->accounts().SetState(id, {.state = AccountState::kOk}, clock_.Now()).has_value());
+  EXPECT_THAT(News(), ElementsAre("account.state " + account));
+
+  Receive(account, "ada", "m2", "planted-second");
+  News();
+  collect([&](store::CollectedPage& page) {
+    page.withdrawals = {{.conversation = PlatformId("convo-ada"), .id = PlatformId("m1")}};
+  });
+  EXPECT_THAT(News(), ::testing::Contains("message.withdrawn " + message));
+
+  // The end of a date is told once, not message by message.
+  clock_.Set(At("2026-06-05T00:00:00Z"));
+  auto fresh = store_->tokens().Create(Role::kComms, "later", std::chrono::days(1),
+                                       Actor{.id = "system"}, clock_.Now());
+  ASSERT_TRUE(fresh.has_value());
+  tokens_[Role::kComms] = fresh->token.Reveal();
+  ASSERT_TRUE(store_->purge().RunOnce(clock_.Now()).has_value());
+  EXPECT_THAT(News(), ElementsAre("message.expired 2026-06-05"));
+}
+
+TEST_F(ChangesTest, APositionThatCannotBeContinuedIsResetAndForeignOnesAreRefused) {
+  News();
+  const std::string before = since_;
+  Connect();
+  ChangeFeed restarted(clock_);
+  context_.changes = &restarted;
+  EXPECT_THAT(News(), ElementsAre("reset"));
+  EXPECT_THAT(News(), IsEmpty());
+  EXPECT_NE(since_, before);
+  const Response page = Ask(Role::kComms, "GET", "/v1/conversations");
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/changes?since=bogus").status, 400);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations?cursor=" + since_).status, 400);
+  EXPECT_EQ(Ask(Role::kOperator, "GET", "/v1/changes").status, 403);
+  // Asking again when nothing changed costs nothing.
+  const std::string target = "/v1/changes?since=" + since_;
+  const Response first = Ask(Role::kComms, "GET", target);
+  EXPECT_EQ(
+      Ask(Role::kComms, "GET", target, "", {{"If-None-Match", HeaderOf(first, "ETag")}}).status,
+      304);
+}
+
+// --- filters and pages
+
+TEST_F(RestTest, TheInboxIsFilteredByPlatformAndByWhatWillVanishSoon) {
+  const std::string week = Connect(R"(,"retention":"P7D")"), long_lived = Connect();
+  Receive(week, "ada", "m1", "soon gone");
+  Receive(long_lived, "bob", "m2", "stays");
+  const auto count = [&](const std::string& query) {
+    const Response response = Ask(Role::kComms, "GET", "/v1/conversations?" + query);
+    EXPECT_EQ(response.status, 200) << query;
+    return Ids(response).size();
+  };
+  EXPECT_EQ(count("platform=bluesky"), 2u);
+  EXPECT_EQ(count("platform=telex"), 0u);
+  EXPECT_EQ(count("platform=bluesky&account=" + week), 1u);
+  EXPECT_EQ(count("expires_before=2026-03-12T00:00:00Z"), 0u);  // it is destroyed at that instant
+  EXPECT_EQ(count("expires_before=2026-03-12T00:00:00.001Z"), 1u);
+  EXPECT_EQ(count("expires_before=2027-01-01T00:00:00Z&status=open"), 2u);
+  const Response wrong = Ask(Role::kComms, "GET", "/v1/conversations?expires_before=friday");
+  EXPECT_EQ(wrong.status, 400);
+  EXPECT_EQ(PointerOf(wrong), "expires_before");
+  // A cursor belongs to its filter.
+  const Response page =
+      Ask(Role::kComms, "GET", "/v1/conversations?limit=1&expires_before=2027-01-01T00:00:00Z");
+  const std::string cursor = Text(Body(page), "next_cursor");
+  ASSERT_NE(cursor, "");
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations?cursor=" + cursor).status, 400);
+}
+
+TEST_F(RestTest, ACursorIntoExpiredGroundGoesOnAtTheOldestThatLives) {
+  const std::string week = Connect(R"(,"retention":"P7D")"), long_lived = Connect();
+  Receive(long_lived, "eve", "m0", "oldest and living", At("2026-03-05T09:00:00Z"));
+  Receive(week, "ada", "m1", "soon gone", At("2026-03-05T09:30:00Z"));
+  Receive(week, "bob", "m2", "soon gone", At("2026-03-05T09:40:00Z"));
+  Receive(long_lived, "dan", "m3", "newest", At("2026-03-05T09:50:00Z"));
+  const Response first = Ask(Role::kComms, "GET", "/v1/conversations?limit=2");
+  ASSERT_EQ(Ids(first).size(), 2u);
+  const std::string cursor = Text(Body(first), "next_cursor");
+  ASSERT_NE(cursor, "");
+  // The place where the page ended is gone, keys and all.
+  clock_.Set(At("2026-03-12T00:00:01Z"));
+  ASSERT_TRUE(store_->purge().RunOnce(clock_.Now()).has_value());
+  const Response rest = Ask(Role::kComms, "GET", "/v1/conversations?limit=2&cursor=" + cursor);
+  ASSERT_EQ(rest.status, 200) << rest.body;
+  ASSERT_EQ(Ids(rest).size(), 1u);
+  EXPECT_EQ(Text(Body(rest).Find("items")->AsArray()->at(0), "account"), long_lived);
+}
+
 // --- what everybody may see
 
 TEST_F(RestTest, AboutStatesWhatPeopleHaveARightToKnow) {
@@ -951,6 +1407,13 @@ TEST_F(RestTest, AboutStatesWhatPeopleHaveARightToKnow) {
   EXPECT_FALSE(*about.Find("insecure_loopback")->AsBool());
   EXPECT_EQ(Text(about.Find("platforms")->AsArray()->at(0), "name"), "bluesky");
   EXPECT_EQ(Text(about, "version"), "0.1.0");
+}
+
+TEST_F(RestTest, TheContractIsServedAsItLiesInTheTree) {
+  const Response response = Ask(std::nullopt, "GET", "/v1/openapi.json");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_TRUE(response.body == mayfly::testing::ContractText()) << "the program is of another tree";
+  EXPECT_EQ(HeaderOf(response, "Cache-Control"), "public, max-age=300");
 }
 
 TEST_F(RestTest, HealthTellsAliveFromReadyFromSealed) {

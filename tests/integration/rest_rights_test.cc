@@ -10,6 +10,8 @@
 #include "service/api/context.h"
 #include "service/api/dispatch.h"
 #include "service/api/router.h"
+#include "tests/support/api_clock.h"
+#include "tests/support/api_contract.h"
 #include "tests/support/api_request.h"
 
 namespace mayfly::service::api {
@@ -44,9 +46,12 @@ std::vector<Row> ReadTable() {
 class RestRightsTest : public ::testing::Test {
  protected:
   RestRightsTest() {
+    context_.rate_limiter = &limiter_;
+    router_.SetRateLimiter(&limiter_);
     const Router real = MakeRouter(context_);
     std::vector<Route> routes = real.routes();
     for (Route& route : routes) {
+      route.required_headers.clear();  // not what is asked here
       route.handler = [](const Request&, const Actor&) { return Response::Json(299, "{}"); };
     }
     router_.Add(std::move(routes));
@@ -71,9 +76,14 @@ class RestRightsTest : public ::testing::Test {
     if (!token.empty()) headers["Authorization"] = token;
     Request request = MakeRequest(method, target, headers);
     request.admin_socket = admin_socket;
-    return Dispatch(router_, Authenticate, std::move(request), /*ready=*/true).status;
+    const Response response = Dispatch(router_, Authenticate, request, /*ready=*/true);
+    // What the handlers here say is made up; what is refused before them is not.
+    if (response.status != 299) mayfly::testing::ExpectContract(request, response);
+    return response.status;
   }
 
+  mayfly::testing::ApiClock clock_{*ParseRfc3339("2026-03-05T10:00:00Z")};
+  RateLimiter limiter_{RateLimits{.per_minute = {100'000, 100'000, 100'000, 100'000}}, clock_};
   ApiContext context_;
   Router router_;
 };

@@ -204,7 +204,7 @@ TEST(Supervisor, AFileInTheWayOfASocketStays) {
   EXPECT_EQ(ReadFile(path), "somebody's");
 }
 
-TEST(Supervisor, OnlyLoopbackIsListenedOn) {
+TEST(Supervisor, OnlyLoopbackIsListenedOnInTheClear) {
   for (const char* host : {"0.0.0.0", "::", "192.0.2.1", "localhost", "127.1", ""}) {
     SupervisorProcess supervisor("serve", [&](SupervisorOptions& options) {
       options.listen.push_back(ListenAddress{.host = host, .port = 0, .unix_path = {}});
@@ -212,6 +212,30 @@ TEST(Supervisor, OnlyLoopbackIsListenedOn) {
     EXPECT_EQ(supervisor.Wait(), 78) << host;
     EXPECT_FALSE(supervisor.lines().Find("core ")) << host;
   }
+}
+
+TEST(Supervisor, EverybodyIsListenedToOverTlsOrForTrustedProxies) {
+  SupervisorProcess supervisor("serve", [](SupervisorOptions& options) {
+    options.listen.push_back(ListenAddress{.host = "0.0.0.0", .unix_path = {}, .tls = true});
+    options.listen.push_back(
+        ListenAddress{.host = "0.0.0.0", .unix_path = {}, .proxies_only = true});
+  });
+  ASSERT_TRUE(supervisor.lines().Find("core "));
+  const std::string ports = ReadFile(supervisor.directory() / "ports");
+  EXPECT_NE(ports.find("\nhttps://0.0.0.0:"), std::string::npos) << ports;
+  EXPECT_NE(ports.find("\nhttp://0.0.0.0:"), std::string::npos) << ports;
+}
+
+TEST(Supervisor, ReloadIsPassedOnAndEndsNobody) {
+  SupervisorProcess supervisor("serve");
+  ASSERT_TRUE(supervisor.lines().Find("worker "));
+  for (int i = 0; i < 3; ++i) {
+    kill(supervisor.pid(), SIGHUP);
+    EXPECT_TRUE(supervisor.lines().Find("reload"));
+  }
+  kill(supervisor.pid(), SIGTERM);
+  EXPECT_TRUE(supervisor.lines().Find("drain"));
+  EXPECT_EQ(supervisor.Wait(), 0);
 }
 
 TEST(Supervisor, ProgramsThatAreNotThereAreSaidAtOnce) {
@@ -519,6 +543,9 @@ TEST_F(Control, DescriptorsWithAnotherMessageAreRefused) {
   control::ToCore ended;
   ended.mutable_ended()->set_account(1);
   ExpectRefused(ended.SerializeAsString(), {pipe.write.get()});
+  control::ToCore reload;
+  reload.mutable_reload();
+  ExpectRefused(reload.SerializeAsString(), {pipe.write.get(), pipe.read.get()});
 }
 
 TEST_F(Control, MessagesWithoutFormAreRefused) {
@@ -530,7 +557,7 @@ TEST_F(Control, MessagesWithoutFormAreRefused) {
   std::string bytes = far_too_long.SerializeAsString();
   bytes += std::string(5'000, '\0');
   ExpectRefused(bytes, {});
-  ExpectRefused(std::string("\x22\x00", 2), {});  // field 4, which there is not
+  ExpectRefused(std::string("\x2a\x00", 2), {});  // field 5, which there is not
 }
 
 TEST_F(Control, OtherEventsArrive) {
@@ -555,6 +582,13 @@ TEST_F(Control, OtherEventsArrive) {
   event = client_->Next();
   ASSERT_TRUE(event);
   EXPECT_TRUE(std::holds_alternative<ControlClient::DrainAsked>(*event));
+
+  control::ToCore reload;
+  reload.mutable_reload();
+  SendBytes(reload.SerializeAsString(), {});
+  event = client_->Next();
+  ASSERT_TRUE(event);
+  EXPECT_TRUE(std::holds_alternative<ControlClient::ReloadAsked>(*event));
 
   supervisor_.Reset();
   event = client_->Next();

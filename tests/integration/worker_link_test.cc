@@ -19,6 +19,7 @@
 #include "service/link/frames.h"
 #include "service/worker/worker.h"
 #include "tests/support/fake_connector.h"
+#include "tests/support/linked_worker.h"
 #include "tests/support/processes.h"
 
 namespace mayfly::service {
@@ -29,9 +30,11 @@ using connectors::Page;
 using connectors::PlatformMessage;
 using testing::FakeConnector;
 using testing::Fd;
+using testing::kEpoch;
+using testing::LinkedWorker;
+using testing::Make;
+using testing::NoRenewal;
 using testing::Pipe;
-
-constexpr std::uint64_t kEpoch = 41;
 
 TimePoint At(std::int64_t ms) { return TimePoint(std::chrono::milliseconds(ms)); }
 
@@ -62,56 +65,6 @@ connectors::OutgoingReply MakeReply() {
   reply.recipients = {{PlatformId("person-1"), ContactHandle("ana.example"), ContactHandle("Ana")},
                       {PlatformId("person-2"), ContactHandle(), ContactHandle()}};
   return reply;
-}
-
-connectors::CredentialSink NoRenewal() {
-  return [](const Credential&) -> Status {
-    ADD_FAILURE() << "a credential came that nobody asked for";
-    return {};
-  };
-}
-
-// A link with RunWorker at its other end, on a thread of the test.
-class LinkedWorker {
- public:
-  explicit LinkedWorker(ConnectorMaker make, connectors::CredentialSink renew = NoRenewal(),
-                        const LinkLimits& limits = {}) {
-    Pipe to;
-    Pipe from;
-    link_ = std::make_unique<WorkerLink>(
-        WorkerPipes{to.write.Release(), from.read.Release(), kEpoch}, std::move(renew), limits);
-    thread_ = std::jthread([this, in = std::move(to.read), out = std::move(from.write),
-                            make = std::move(make)]() mutable {
-      exit_code_ = RunWorker(in.get(), out.get(), kEpoch, make,
-                             WorkerSandboxState{.landlock = true, .landlock_abi = 6});
-      in.Reset();
-      out.Reset();
-    });
-  }
-  // Ends the link, then the worker, and says how it ended.
-  int Close() {
-    link_.reset();
-    if (thread_.joinable()) thread_.join();
-    return exit_code_;
-  }
-  ~LinkedWorker() { Close(); }
-  WorkerLink& link() { return *link_; }
-
- private:
-  std::unique_ptr<WorkerLink> link_;
-  std::jthread thread_;
-  std::atomic<int> exit_code_{-1};
-};
-
-// A maker that hands out one connector, prepared by the test.
-ConnectorMaker Make(const std::function<void(FakeConnector&, const ConnectorContext&)>& prepare) {
-  return
-      [prepare](std::string_view,
-                const ConnectorContext& context) -> Result<std::unique_ptr<connectors::Connector>> {
-        auto connector = std::make_unique<FakeConnector>();
-        prepare(*connector, context);
-        return Result<std::unique_ptr<connectors::Connector>>(std::move(connector));
-      };
 }
 
 TEST(WorkerLink, HelloCarriesTheContextAndBringsTheSandboxState) {
@@ -182,6 +135,7 @@ TEST(WorkerLink, APageArrivesWhole) {
       page.caught_up = true;
       page.position_lost = true;
       page.skipped_past_horizon = 12;
+      page.warning = "policy-filters";
       return page;
     };
   }));
@@ -220,6 +174,7 @@ TEST(WorkerLink, APageArrivesWhole) {
   EXPECT_TRUE(page->caught_up);
   EXPECT_FALSE(page->history_complete);
   EXPECT_TRUE(page->position_lost);
+  EXPECT_EQ(page->warning, "policy-filters");
   EXPECT_EQ(page->skipped_past_horizon, 12u);
   EXPECT_FALSE(worker.link().broken());
 }

@@ -24,6 +24,18 @@
 
 namespace mayfly::testing {
 
+// Looks until `predicate` holds. The bound is patience, not an expectation; the pause between two
+// looks leaves the processor to whom the test waits for.
+template <class Predicate>
+bool Eventually(Predicate predicate) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!predicate()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    ::poll(nullptr, 0, 5);
+  }
+  return true;
+}
+
 struct ListeningSocket {
   int fd = -1;
   std::uint16_t port = 0;
@@ -90,7 +102,7 @@ class RawClient {
       : fd_(std::exchange(other.fd_, -1)), received_(std::move(other.received_)) {}
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;
-  ~RawClient() { Close(); }
+  virtual ~RawClient() { Close(); }
 
   void Close() {
     if (fd_ >= 0) ::close(fd_);
@@ -99,17 +111,16 @@ class RawClient {
   // What the server no longer takes is dropped: it may have answered and closed.
   void Send(std::string_view bytes) {
     while (!bytes.empty()) {
-      const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      const ssize_t sent = SendSome(bytes);
       if (sent <= 0) return;
       bytes.remove_prefix(static_cast<std::size_t>(sent));
     }
   }
   // Whether the connection took it; false once the server has reset it.
   bool TrySend(std::string_view bytes) {
-    return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-           static_cast<ssize_t>(bytes.size());
+    return SendSome(bytes) == static_cast<ssize_t>(bytes.size());
   }
-  void HalfClose() { ::shutdown(fd_, SHUT_WR); }
+  virtual void HalfClose() { ::shutdown(fd_, SHUT_WR); }
   int fd() const { return fd_; }
 
   // The next answer; nothing when the connection ends first.
@@ -124,6 +135,7 @@ class RawClient {
         response.status == 304) {
       return response;
     }
+    if (response.Header("transfer-encoding") == "chunked") return ReadChunks(std::move(response));
     const std::size_t length =
         std::strtoull(response.Header("content-length").c_str(), nullptr, 10);
     while (received_.size() < length) {
@@ -132,6 +144,24 @@ class RawClient {
     response.body = received_.substr(0, length);
     received_.erase(0, length);
     return response;
+  }
+
+  // The next answer that is not "100 (Continue)".
+  std::optional<RawResponse> ReadFinal(bool to_head_request = false) {
+    auto answer = Read(to_head_request);
+    while (answer && answer->status == 100) answer = Read(to_head_request);
+    return answer;
+  }
+
+  // Reads until `text` has come; everything up to its end. Nothing when the connection ends first.
+  std::optional<std::string> ReadUntil(const std::string& text) {
+    std::size_t at = 0;
+    while ((at = received_.find(text)) == std::string::npos) {
+      if (!Fill()) return std::nullopt;
+    }
+    std::string read = received_.substr(0, at + text.size());
+    received_.erase(0, read.size());
+    return read;
   }
 
   // Reads until the server ends the connection; whatever came, as bytes. Throws when it does not
@@ -148,6 +178,14 @@ class RawClient {
     return Read(request.substr(0, 5) == "HEAD ");
   }
 
+ protected:
+  virtual ssize_t SendSome(std::string_view bytes) {
+    return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+  virtual ssize_t ReceiveSome(char* bytes, std::size_t size) { return ::recv(fd_, bytes, size, 0); }
+  // Whether there is something to read that the kernel does not know of.
+  virtual bool HasPending() { return false; }
+
  private:
   void Connect(const sockaddr* address, socklen_t size) {
     if (fd_ < 0 || ::connect(fd_, address, size) != 0) {
@@ -155,15 +193,32 @@ class RawClient {
     }
   }
 
+  // Without trailers.
+  std::optional<RawResponse> ReadChunks(RawResponse response) {
+    for (;;) {
+      std::size_t line = 0;
+      while ((line = received_.find("\r\n")) == std::string::npos) {
+        if (!Fill()) return std::nullopt;
+      }
+      const std::size_t size = std::strtoull(received_.c_str(), nullptr, 16);
+      while (received_.size() < line + 2 + size + 2) {
+        if (!Fill()) return std::nullopt;
+      }
+      response.body += received_.substr(line + 2, size);
+      received_.erase(0, line + 2 + size + 2);
+      if (size == 0) return response;
+    }
+  }
+
   // False at the end of the connection.
   bool Fill() {
     pollfd wait{fd_, POLLIN, 0};
     const auto patience = std::chrono::milliseconds(kPatience).count();
-    if (::poll(&wait, 1, static_cast<int>(patience)) <= 0) {
+    if (!HasPending() && ::poll(&wait, 1, static_cast<int>(patience)) <= 0) {
       throw std::runtime_error("the server neither answered nor closed");
     }
     char bytes[16384];
-    const ssize_t got = ::recv(fd_, bytes, sizeof bytes, 0);
+    const ssize_t got = ReceiveSome(bytes, sizeof bytes);
     if (got <= 0) return false;
     received_.append(bytes, static_cast<std::size_t>(got));
     return true;

@@ -19,15 +19,17 @@ namespace {
 
 constexpr std::chrono::seconds kPatience{60};
 
-std::optional<std::filesystem::path> Folder() {
+std::optional<std::filesystem::path> Folder(const CitizenClient& client) {
   std::vector<std::filesystem::path> candidates;
   if (const char* given = std::getenv("MAYFLY_CITIZEN_DIR")) candidates.emplace_back(given);
-  candidates.emplace_back(std::filesystem::path(MAYFLY_BINARY_DIR) / "bluesky_client");
-  candidates.emplace_back(std::filesystem::path(MAYFLY_SOURCE_DIR) / "tests/e2e/bluesky_client");
-  for (const auto& folder : candidates) {
+  candidates.emplace_back(MAYFLY_BINARY_DIR);
+  candidates.emplace_back(std::filesystem::path(MAYFLY_SOURCE_DIR) / "tests/e2e");
+  for (const auto& parent : candidates) {
+    const std::filesystem::path folder = parent / client.folder;
+    const std::filesystem::path package = folder / "node_modules" / client.package;
     std::error_code ignored;
     if (std::filesystem::exists(folder / "citizen.mjs", ignored) &&
-        std::filesystem::exists(folder / "node_modules/@atproto/api/package.json", ignored)) {
+        std::filesystem::exists(package / "package.json", ignored)) {
       return folder;
     }
   }
@@ -94,14 +96,14 @@ Ended Run(const std::vector<std::string>& command) {
 
 }  // namespace
 
-std::string CitizenMissing() {
+std::string CitizenMissing(const CitizenClient& client) {
   if (Run({"node", "--version"}).exit_code != 0) return "Node is not installed";
-  if (!Folder()) return "@atproto/api is not installed: npm ci in tests/e2e/bluesky_client";
-  return {};
+  if (Folder(client)) return {};
+  return std::string(client.package) + " is not installed: npm ci in tests/e2e/" + client.folder;
 }
 
-CitizenResult RunCitizen(const std::vector<std::string>& arguments) {
-  const auto folder = Folder();
+CitizenResult RunCitizen(const std::vector<std::string>& arguments, const CitizenClient& client) {
+  const auto folder = Folder(client);
   if (!folder) return {};
   std::vector<std::string> command = {"node", (*folder / "citizen.mjs").string()};
   command.insert(command.end(), arguments.begin(), arguments.end());

@@ -15,8 +15,12 @@
 
 #include <gtest/gtest.h>
 
+#include "connectors/registry.h"
 #include "service/admin_client.h"
+#include "service/demo/office_account.h"
 #include "store/model/ids.h"
+#include "tests/support/api_contract.h"
+#include "tests/support/api_request.h"
 
 namespace mayfly::testing {
 namespace {
@@ -43,6 +47,9 @@ std::string CommandLineOf(pid_t pid) {
   return ReadFile("/proc/" + std::to_string(pid) + "/cmdline");
 }
 
+// Short and never growing: these tests end processes more often than life does.
+constexpr const char* kRestartDelayMs = "50";
+
 // A pause between looks at another process; what the test waits for decides, not this length.
 void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
 
@@ -52,6 +59,33 @@ const json::Array& Answer::Items() const {
   static const json::Array none;
   const json::Value* items = json.Find("items");
   return items != nullptr && items->is_array() ? *items->AsArray() : none;
+}
+
+std::vector<std::string> Platforms() {
+  std::vector<std::string> names;
+  for (const connectors::ConnectorInfo* info : connectors::AllConnectors()) {
+    names.push_back(info->name);
+  }
+  return names;
+}
+
+std::string PlatformName(const ::testing::TestParamInfo<std::string>& info) { return info.param; }
+
+double RateFor(const std::string& platform) {
+  const auto interval = connectors::FindConnector(platform)->capabilities.poll_interval_min;
+  return std::max(2.0, std::chrono::duration<double>(interval).count() * 2);
+}
+
+std::vector<std::string> SecretsOf(const connectors::PlatformSimulator::Office& office) {
+  std::vector<std::string> secrets;
+  const json::Value credential = json::Parse(office.credential.Reveal()).value();
+  for (const auto& [name, value] : *credential.AsObject()) secrets.push_back(*value.AsString());
+  return secrets;
+}
+
+std::unique_ptr<connectors::PlatformSimulator> StartPlatform(const std::string& platform,
+                                                             ServiceProcess& service) {
+  return connectors::StartPlatformSimulator(platform, service.clock()).value();
 }
 
 std::string ProgramDir() { return MAYFLY_BINARY_DIR; }
@@ -134,23 +168,24 @@ std::vector<std::string> FindMarker(const std::map<std::string, std::string>& fi
   return found;
 }
 
-ServiceProcess::ServiceProcess(TimePoint start_at) {
+ServiceProcess::ServiceProcess(TimePoint start_at, double rate) {
   std::string name = (fs::temp_directory_path() / "mayfly-e2e-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "no temporary directory";
   dir_ = name;
   const fs::path clock_file = dir_ / "clock";
-  if (auto made = service::DemoClock::Create(clock_file, start_at, 1.0); !made) {
+  if (auto made = service::DemoClock::Create(clock_file, start_at, rate); !made) {
     ADD_FAILURE() << made.error().message;
   }
   clock_ = service::DemoClock::Open(clock_file).value();
-  platform_ = connectors::BlueskySimulator::Start(*clock_).value();
-  platform_->AddActor(kOffice, "office-password", {{kOfficeAppPassword, true}});
   const RunResult made =
       RunProgram({ProgramDir() + "/mayfly", "init", "--dir", dir_.string(), "--insecure-loopback",
                   "--listen", "127.0.0.1:0", "unix:" + (dir_ / "run" / "api.sock").string()});
   EXPECT_EQ(made.exit_code, 0) << made.err;
   std::ofstream more(config_file(), std::ios::app);
   more << "\n[polling]\ninterval = \"1s\"\n";
+  // Tests ask many times a second, some of them while the clock stands still.
+  more << "\n[rate_limits]\nreading = 1000000\nreplying = 1000000\n"
+          "administration = 1000000\n";
 }
 
 ServiceProcess::~ServiceProcess() {
@@ -178,7 +213,7 @@ void ServiceProcess::StartWithoutWaiting() {
     ::dup2(fd, STDOUT_FILENO);
     ::dup2(fd, STDERR_FILENO);
     ::execl(program.c_str(), program.c_str(), "serve", "--config", config.c_str(), "--clock-file",
-            clock.c_str(), nullptr);
+            clock.c_str(), "--restart-delay-ms", kRestartDelayMs, nullptr);
     ::_exit(127);
   }
 }
@@ -263,23 +298,42 @@ Answer ServiceProcess::Ask(const std::string& role, const std::string& method,
                            const std::string& target, const std::string& body,
                            std::map<std::string, std::string> headers) {
   if (!role.empty()) headers["Authorization"] = "Bearer " + tokens_[role];
-  auto response = service::CallUnixSocket(dir_ / "run" / "api.sock", method, target, headers, body);
-  if (!response) return {};
-  Answer answer{.status = response->status, .body = response->body};
+  Answer answer;
+  if (proxy_ != nullptr) {
+    const auto response = proxy_->Ask(method, target, headers, body);
+    if (!response) return {};
+    answer = {.status = response->status, .body = response->body, .headers = response->headers};
+  } else {
+    auto response =
+        service::CallUnixSocket(dir_ / "run" / "api.sock", method, target, headers, body);
+    if (!response) return {};
+    ExpectContract(MakeRequest(method, target, headers, body), {.status = response->status,
+                                                                .headers = response->headers,
+                                                                .body = response->body,
+                                                                .over_socket = true});
+    answer = {.status = response->status, .body = response->body, .headers = response->headers};
+  }
   if (auto parsed = json::Parse(answer.body, {.bytes_max = 64u << 20})) answer.json = *parsed;
   return answer;
 }
 
-std::string ServiceProcess::ConnectAccount() {
-  std::string body;
-  {
-    json::Writer writer(&body);
-    writer.StartObject().Field("platform", "bluesky").Field("label", "Office").Key("options");
-    writer.StartObject().Field("service", platform_->origin()).Field("identifier", kOffice);
-    writer.EndObject().Key("credential").StartObject().Field("password", kOfficeAppPassword);
-    writer.EndObject().EndObject();
+std::string ServiceProcess::ProxyMissing() { return ValidatingProxy::Missing(); }
+
+void ServiceProcess::AskThroughProxy() {
+  std::ifstream in(dir_ / "run" / "api.addresses");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("http://")) continue;
+    proxy_ = std::make_unique<ValidatingProxy>(line, dir_);
+    return;
   }
-  const Answer answer = Ask("administrator", "POST", "/v1/accounts", body);
+  ADD_FAILURE() << "the service has no address over TCP";
+}
+
+std::string ServiceProcess::ConnectAccount(const std::string& platform,
+                                           const connectors::PlatformSimulator::Office& office,
+                                           const std::string& retention) {
+  const Answer answer = Ask("administrator", "POST", "/v1/accounts",
+                            service::AccountBody(platform, "Office", office, retention));
   EXPECT_EQ(answer.status, 201) << answer.body;
   return answer.Text("id");
 }

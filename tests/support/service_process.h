@@ -1,5 +1,5 @@
-// The real programs under test: supervisor, core and worker as `mayfly-demo serve` starts them, a
-// simulated platform in this process, and one clock for all of them that the test moves.
+// The real programs under test: supervisor, core and worker as `mayfly-demo serve` starts them, and
+// one clock for all of them that the test moves. Simulated platforms run in the test's process.
 #ifndef MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
 #define MAYFLY_TESTS_SUPPORT_SERVICE_PROCESS_H_
 
@@ -12,19 +12,28 @@
 #include <sys/types.h>
 #include <vector>
 
-#include "connectors/bluesky/simulator.h"
+#include <gtest/gtest.h>
+
+#include "connectors/platform_simulator.h"
 #include "service/demo/demo_clock.h"
 #include "store/model/json.h"
+#include "tests/support/validating_proxy.h"
 
 namespace mayfly::testing {
 
-inline constexpr const char* kOffice = "stats-office.test";
-inline constexpr const char* kOfficeAppPassword = "office-app-pass-word";
+// The names in connectors.def, for tests that run on each of them.
+std::vector<std::string> Platforms();
+std::string PlatformName(const ::testing::TestParamInfo<std::string>& info);
+// How fast the clock must run so that the service polls this platform twice a second.
+double RateFor(const std::string& platform);
+// The values in the office's credential.
+std::vector<std::string> SecretsOf(const connectors::PlatformSimulator::Office& office);
 
 struct Answer {
   int status = 0;
   std::string body;
-  json::Value json;  // null when the body is not JSON
+  json::Value json;                            // null when the body is not JSON
+  std::map<std::string, std::string> headers;  // lower-case names
   std::string Text(std::string_view key) const { return json.String(key).value_or(""); }
   const json::Array& Items() const;  // of a list answer; empty when there are none
 };
@@ -37,7 +46,7 @@ struct RunResult {
 RunResult RunProgram(const std::vector<std::string>& command);
 
 // Polls `condition` until it holds, for at most `seconds` of real time (not the test's clock).
-bool Eventually(const std::function<bool()>& condition, int seconds = 30);
+bool Eventually(const std::function<bool()>& condition, int seconds = 60);
 
 std::string ProgramDir();  // where mayfly, mayfly-worker and mayfly-demo lie
 
@@ -49,14 +58,13 @@ std::vector<std::string> FindMarker(const std::map<std::string, std::string>& fi
 
 class ServiceProcess {
  public:
-  // Makes directories, configuration, keys, clock and platform with the office's account on it.
-  // Nothing runs yet.
-  explicit ServiceProcess(TimePoint start_at);
+  // Makes directories, configuration, keys and a clock that runs at `rate`. Nothing runs yet.
+  explicit ServiceProcess(TimePoint start_at, double rate = 1.0);
   ~ServiceProcess();  // ends everything that it started
 
   void Start();  // and waits until the port opens
   void StartWithoutWaiting();
-  bool AwaitAnswer(int seconds = 30);  // healthz answers
+  bool AwaitAnswer(int seconds = 60);  // healthz answers
   int Stop();                          // SIGTERM; the supervisor's exit code
   void KillSupervisor();               // SIGKILL
   bool KillCore();                     // SIGKILL; false when there is none at the moment
@@ -65,16 +73,25 @@ class ServiceProcess {
   std::optional<pid_t> WorkerPid() const;
   pid_t supervisor() const { return supervisor_; }
 
+  // From the next Ask on, requests over TCP go through a validating proxy, written elsewhere, that
+  // reads openapi.json; what it finds wrong fails the test. Call after Start. Why it cannot run, or
+  // empty.
+  static std::string ProxyMissing();
+  void AskThroughProxy();
+
   // Tokens for every role, by `token create` or the running service. Call after Start.
   void MakeTokens();
+  // Each answer is held against service/api/openapi.json.
   Answer Ask(const std::string& role, const std::string& method, const std::string& target,
              const std::string& body = "", std::map<std::string, std::string> headers = {});
-  std::string ConnectAccount();  // the account id
+  // The account id. An empty `retention` leaves the ceiling.
+  std::string ConnectAccount(const std::string& platform,
+                             const connectors::PlatformSimulator::Office& office,
+                             const std::string& retention = "");
   // Everything in the inbox: message ids and their texts, through list and thread pages.
   std::map<std::string, std::string> ReadAll();
 
   service::DemoClock& clock() { return *clock_; }
-  connectors::BlueskySimulator& platform() { return *platform_; }
   const std::filesystem::path& dir() const { return dir_; }
   std::filesystem::path data_dir() const { return dir_ / "data"; }
   std::filesystem::path config_file() const { return dir_ / "mayfly.toml"; }
@@ -84,10 +101,14 @@ class ServiceProcess {
  private:
   std::filesystem::path dir_;
   std::unique_ptr<service::DemoClock> clock_;
-  std::unique_ptr<connectors::BlueskySimulator> platform_;
   std::map<std::string, std::string> tokens_;
   pid_t supervisor_ = -1;
+  std::unique_ptr<ValidatingProxy> proxy_;
 };
+
+// The simulator of `platform` on the clock of `service`, which must outlive it.
+std::unique_ptr<connectors::PlatformSimulator> StartPlatform(const std::string& platform,
+                                                             ServiceProcess& service);
 
 }  // namespace mayfly::testing
 

@@ -62,9 +62,9 @@ class TestEngine final : public store::Engine {
               const Visitor& visit) const override {
     return engine_->Scan(family, options, visit);
   }
-  Status MergeScan(const std::vector<store::Family>& families, const store::ScanOptions& options,
-                   const MergeVisitor& visit) const override {
-    return engine_->MergeScan(families, options, visit);
+  Status MergeScan(const std::vector<store::MergeSource>& sources,
+                   const store::ScanOptions& options, const MergeVisitor& visit) const override {
+    return engine_->MergeScan(sources, options, visit);
   }
   Status OpenFamily(store::Family family) override { return engine_->OpenFamily(family); }
   std::vector<store::Family> Families(store::Family::Kind kind) const override {

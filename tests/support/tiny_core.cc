@@ -134,6 +134,8 @@ void Serve(ControlClient& control, const std::string& mode) {
       if (mode == "restart-worker") {
         if (!control.StartWorker(AccountId{1}, ended->epoch + 1)) _exit(98);
       }
+    } else if (std::holds_alternative<ControlClient::ReloadAsked>(*event)) {
+      Report("reload");
     } else if (std::holds_alternative<ControlClient::DrainAsked>(*event)) {
       Report("drain");
       if (mode != "ignore-drain") _exit(0);

@@ -11,73 +11,14 @@
 #include <unistd.h>
 #include <utility>
 
-#include <openssl/bio.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
+
+#include "tests/support/certificates.h"
 
 namespace mayfly::testing {
 namespace {
 
-constexpr int kDay = 24 * 60 * 60;
 constexpr std::size_t kHeadMax = 64 * 1024;
-
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-
-template <class T>
-T Must(T value, const char* what) {
-  if (!value) throw std::runtime_error(what);
-  return value;
-}
-
-Key MakeKey() { return Key(Must(EVP_EC_gen("P-256"), "key")); }
-
-void AddExtension(X509* certificate, X509* issuer, int id, const std::string& value) {
-  X509V3_CTX context;
-  X509V3_set_ctx_nodb(&context);
-  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  X509_EXTENSION* extension =
-      Must(X509V3_EXT_conf_nid(nullptr, &context, id, value.c_str()), "extension");
-  X509_add_ext(certificate, extension, -1);
-  X509_EXTENSION_free(extension);
-}
-
-Certificate MakeCertificate(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key,
-                            const std::string& alternative) {
-  Certificate out(Must(X509_new(), "certificate"));
-  X509_set_version(out.get(), 2);
-  ASN1_INTEGER_set(X509_get_serialNumber(out.get()), issuer == nullptr ? 1 : 2);
-  X509_gmtime_adj(X509_getm_notBefore(out.get()), -kDay);
-  X509_gmtime_adj(X509_getm_notAfter(out.get()), kDay);
-  X509_set_pubkey(out.get(), key);
-  X509_NAME* subject = X509_get_subject_name(out.get());
-  X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
-                             reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
-  X509* signer = issuer == nullptr ? out.get() : issuer;
-  X509_set_issuer_name(out.get(), X509_get_subject_name(signer));
-  AddExtension(out.get(), signer, NID_basic_constraints,
-               issuer == nullptr ? "critical,CA:TRUE" : "critical,CA:FALSE");
-  if (!alternative.empty()) AddExtension(out.get(), signer, NID_subject_alt_name, alternative);
-  Must(X509_sign(out.get(), issuer_key, EVP_sha256()), "signature");
-  return out;
-}
-
-std::string ToPem(X509* certificate) {
-  const std::unique_ptr<BIO, Deleter<BIO_free>> bio(Must(BIO_new(BIO_s_mem()), "memory"));
-  Must(PEM_write_bio_X509(bio.get(), certificate), "pem");
-  char* bytes = nullptr;
-  const long size = BIO_get_mem_data(bio.get(), &bytes);
-  return std::string(bytes, static_cast<std::size_t>(size));
-}
 
 class Peer final : public TlsPeer {
  public:
@@ -116,7 +57,7 @@ class Peer final : public TlsPeer {
 
 struct TlsServer::Impl {
   TlsServerOptions options;
-  std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>> context;
+  SslContextPtr context;
   std::string ca_pem;
   int listener = -1;
   std::uint16_t port = 0;
@@ -128,12 +69,15 @@ struct TlsServer::Impl {
   std::thread thread;
 
   void Prepare() {
-    const Key ca_key = MakeKey();
-    const Certificate ca =
-        MakeCertificate("Mayfly test CA", ca_key.get(), nullptr, ca_key.get(), "");
-    const Key key = MakeKey();
-    const Certificate leaf =
-        MakeCertificate("leaf", key.get(), ca.get(), ca_key.get(), options.certificate_name);
+    const Validity validity = AroundNow();
+    Validity leaf_validity = validity;
+    if (options.expired) leaf_validity.until -= std::chrono::hours(25);  // an hour ago
+    const KeyPtr ca_key = MakeKey();
+    const CertificatePtr ca =
+        MakeCertificate("Mayfly test CA", ca_key.get(), nullptr, ca_key.get(), "", validity);
+    const KeyPtr key = MakeKey();
+    const CertificatePtr leaf = MakeCertificate("leaf", key.get(), ca.get(), ca_key.get(),
+                                                options.certificate_name, leaf_validity);
     ca_pem = ToPem(ca.get());
     context.reset(Must(SSL_CTX_new(TLS_server_method()), "context"));
     if (options.protocol_max != 0) {
@@ -190,7 +134,16 @@ struct TlsServer::Impl {
       while (recv(fd, &byte, 1, 0) > 0) continue;  // until the peer leaves
       return;
     }
-    const std::unique_ptr<SSL, Deleter<SSL_free>> ssl(SSL_new(context.get()));
+    if (!options.instead_of_handshake.empty()) {
+      char hello[4096];
+      if (recv(fd, hello, sizeof hello, 0) <= 0) return;
+      const std::string& bytes = options.instead_of_handshake;
+      if (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) return;  // the peer left first
+      shutdown(fd, SHUT_WR);
+      while (recv(fd, hello, sizeof hello, 0) > 0) continue;
+      return;
+    }
+    const SslPtr ssl(SSL_new(context.get()));
     if (!ssl || SSL_set_fd(ssl.get(), fd) != 1 || SSL_accept(ssl.get()) != 1) return;
     Peer peer(ssl.get());
     if (!peer.ReadRequest()) return;

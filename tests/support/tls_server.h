@@ -23,7 +23,10 @@ class TlsPeer {
 struct TlsServerOptions {
   std::string certificate_name = "DNS:localhost";  // subjectAltName
   int protocol_max = 0;                            // 0: no limit; TLS1_1_VERSION, for example
+  bool expired = false;                            // the certificate ended an hour ago
   bool never_shake_hands = false;                  // accepts and stays silent
+  // Written instead of a handshake, once the peer has begun one; then the connection closes.
+  std::string instead_of_handshake = {};
   // Answers one request; the connection is closed afterwards. Runs on the server's thread.
   std::function<void(TlsPeer&)> respond;
 };

@@ -39,6 +39,17 @@ TEST(Config, WhatInitWritesIsAccepted) {
 TEST(Config, TheExampleFileIsAccepted) {
   const auto config = LoadConfig(MAYFLY_SOURCE_DIR "/config/mayfly.example.toml");
   ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->rate_limits.per_minute, api::RateLimits().per_minute);
+}
+
+TEST(Config, TheBudgetsOfTokensAreRead) {
+  const auto config =
+      ParseConfig(Good() + "\n[rate_limits]\nreading = 1\nprivacy = 1000000\n", "/etc/m.toml");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_THAT(config->rate_limits.per_minute, ::testing::ElementsAre(1, 60, 120, 1'000'000));
+  for (const char* wrong : {"reading = 0", "replying = \"60\"", "reading = 1.5", "writing = 60"}) {
+    EXPECT_FALSE(ParseConfig(Good() + "\n[rate_limits]\n" + wrong + "\n", "/etc/m.toml")) << wrong;
+  }
 }
 
 struct Wrong {
@@ -66,6 +77,41 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"zone", "\"Europe/London\"", "\"Europe/SECRETVALUE\"", "organisation.zone"},
         Wrong{"zone_type", "\"Europe/London\"", "7", "organisation.zone"},
         Wrong{"public_address", "127.0.0.1:8080", "0.0.0.0:8080", "http.listen"},
+        Wrong{"public_address_6", "127.0.0.1:8080", "[2001:db8::1]:8080", "http.listen"},
+        Wrong{"every_address_6", "127.0.0.1:8080", "[::]:8080", "http.listen"},
+        Wrong{"mapped_address", "127.0.0.1:8080", "[::ffff:10.0.0.1]:8080", "http.listen"},
+        Wrong{"address_6_without_brackets", "127.0.0.1:8080", "::1:8080", "http.listen"},
+        Wrong{"address_4_in_brackets", "127.0.0.1:8080", "[127.0.0.1]:8080", "http.listen"},
+        Wrong{"address_with_scheme", "127.0.0.1:8080", "https://127.0.0.1:8080", "http.listen"},
+        Wrong{"no_port", "127.0.0.1:8080", "127.0.0.1", "http.listen"},
+        Wrong{"proxy_name", "[http]", "[http]\ntrusted_proxies = [\"SECRETVALUE\"]",
+              "http.trusted_proxies"},
+        Wrong{"proxy_net", "[http]", "[http]\ntrusted_proxies = [\"10.0.0.0/8\"]",
+              "http.trusted_proxies"},
+        Wrong{"proxy_type", "[http]", "[http]\ntrusted_proxies = \"10.0.0.7\"",
+              "http.trusted_proxies"},
+        Wrong{"handshake", "[http]", "[http]\nhandshake_deadline = \"0s\"",
+              "http.handshake_deadline"},
+        Wrong{"tls_type", "[http]", "[http]\ntls = true", "http.tls"},
+        Wrong{"tls_without_key", "[http]",
+              "[http.tls]\ncertificate = \"/etc/mayfly/tls/SECRETVALUE\"\n[http]",
+              "http.tls.private_key"},
+        Wrong{"tls_without_certificate", "[http]",
+              "[http.tls]\nprivate_key = \"/etc/mayfly/tls/SECRETVALUE\"\n[http]",
+              "http.tls.certificate"},
+        Wrong{"tls_unknown", "[http]",
+              "[http.tls]\ncertificate = \"/a/b/c\"\nprivate_key = \"/a/b/d\"\nSECRETVALUE = 1\n"
+              "[http]",
+              "http.tls"},
+        Wrong{"tls_beside_the_master_key", "[http]",
+              "[http.tls]\ncertificate = \"/etc/mayfly/c\"\nprivate_key = \"/a/b/d\"\n[http]",
+              "http.tls.certificate"},
+        Wrong{"tls_above_the_data", "[http]",
+              "[http.tls]\ncertificate = \"/a/b/c\"\nprivate_key = \"/var/lib/key\"\n[http]",
+              "http.tls.private_key"},
+        Wrong{"tls_in_a_directory_of_the_system", "[http]",
+              "[http.tls]\ncertificate = \"/etc/c\"\nprivate_key = \"/a/b/d\"\n[http]",
+              "http.tls.certificate"},
         Wrong{"name_address", "127.0.0.1:8080", "SECRETVALUE:80", "http.listen"},
         Wrong{"port", "127.0.0.1:8080", "127.0.0.1:99999", "http.listen"},
         Wrong{"relative_socket", "unix:/run/mayfly/api.sock", "unix:api.sock", "http.listen"},
@@ -81,6 +127,64 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"empty_name", "\"Example Statistics Office\"", "\"\"", "organisation.name"},
         Wrong{"no_toml", "[paths]", "paths SECRETVALUE", "mayfly.toml:11"}),
     [](const auto& info) { return std::string(info.param.name); });
+
+struct Mode {
+  const char* name;
+  const char* address;
+  const char* settings;  // before [http]'s listen
+  bool accepted, tls, proxies_only;
+};
+
+constexpr const char* kTls =
+    "[http.tls]\ncertificate = \"/etc/mayfly/tls/c.pem\"\nprivate_key = "
+    "\"/etc/mayfly/tls/k.pem\"\n[http]\n";
+constexpr const char* kProxies = "[http]\ntrusted_proxies = [\"10.0.0.7\", \"2001:db8::7\"]\n";
+
+// Which addresses may be listened on, and what is spoken there.
+TEST(Config, AnAddressThatOthersReachNeedsTlsOrTrustedProxies) {
+  for (const Mode& mode : {
+           Mode{"loopback", "127.0.0.1:1", "[http]\n", true, false, false},
+           Mode{"loopback 6", "[::1]:1", "[http]\n", true, false, false},
+           Mode{"loopback net", "127.8.8.8:1", "[http]\n", true, false, false},
+           Mode{"every", "0.0.0.0:1", "[http]\n", false, false, false},
+           Mode{"private", "10.0.0.1:1", "[http]\n", false, false, false},
+           Mode{"link local", "[fe80::1]:1", "[http]\n", false, false, false},
+           Mode{"loopback, TLS", "127.0.0.1:1", kTls, true, true, false},
+           Mode{"every, TLS", "0.0.0.0:1", kTls, true, true, false},
+           Mode{"every 6, TLS", "[::]:1", kTls, true, true, false},
+           Mode{"loopback, proxies", "127.0.0.1:1", kProxies, true, false, false},
+           Mode{"private, proxies", "10.0.0.1:1", kProxies, true, false, true},
+           Mode{"public 6, proxies", "[2001:db8::1]:1", kProxies, true, false, true},
+       }) {
+    SCOPED_TRACE(mode.name);
+    const auto config = ParseConfig(
+        Replace(Replace(Good(), "127.0.0.1:8080", mode.address), "[http]\n", mode.settings),
+        "/m.toml");
+    ASSERT_EQ(config.has_value(), mode.accepted) << (config ? "" : config.error().message);
+    if (!config) {
+      EXPECT_THAT(config.error().message, HasSubstr("/m.toml:"));
+      for (const char* remedy : {"http.listen", "[http.tls]", "trusted_proxies", "127.0.0.1"}) {
+        EXPECT_THAT(config.error().message, HasSubstr(remedy));
+      }
+      continue;
+    }
+    EXPECT_EQ(config->listen[0].tls, mode.tls);
+    EXPECT_EQ(config->listen[0].proxies_only, mode.proxies_only);
+    // A Unix socket is for this machine, whatever else is set.
+    EXPECT_FALSE(config->listen[1].tls);
+    EXPECT_FALSE(config->listen[1].proxies_only);
+  }
+}
+
+TEST(Config, PathsOfTheCertificateAreTakenFromTheFilesPlace) {
+  const auto config = ParseConfig(
+      Replace(Good(), "[http]\n",
+              "[http.tls]\ncertificate = \"tls/c.pem\"\nprivate_key = \"tls/k.pem\"\n[http]\n"),
+      "/srv/inbox/mayfly.toml");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->tls->certificate, "/srv/inbox/tls/c.pem");
+  EXPECT_EQ(config->tls->private_key, "/srv/inbox/tls/k.pem");
+}
 
 TEST(Config, TheLineOfAWrongValueIsNamed) {
   const auto config = ParseConfig(Replace(Good(), "127.0.0.1:8080", "10.0.0.1:8080"), "/m.toml");

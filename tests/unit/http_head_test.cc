@@ -35,10 +35,19 @@ TEST(Head, RefusesTargetsThatCouldBeReadInTwoWays) {
   for (const char* target :
        {"/%",     "/%4",        "/%zz",  "/%00", "/%0a",    "/%7f",      "/%ff%fe", "/%c0%af",
         "/a%2fb", "/a%2Fb",     "/.",    "/..",  "/a/../b", "/%2e%2e/b", "/.%2e",   "*",
-        "a",      "http://a/b", "//%2f", "/a#b", "/?a=%00", "/?a=1&a=2", "/?=1",    "/?a=%ff"}) {
+        "a",      "http://b/b", "//%2f", "/a#b", "/?a=%00", "/?a=1&a=2", "/?=1",    "/?a=%ff"}) {
     EXPECT_EQ(StatusOf(Get(target)), 400) << target;
   }
   EXPECT_EQ(StatusOf(Get("/" + std::string(200, 'a'))), 414);
+}
+
+TEST(Head, TakesAnAbsoluteTargetOfTheSameHost) {
+  const auto head = ParseHead(Get("http://A/v1/b?c=d"), kLimits);
+  ASSERT_TRUE(head.has_value());
+  EXPECT_THAT(head->request.path, ElementsAre("v1", "b"));
+  EXPECT_THAT(head->request.query, ElementsAre(Pair("c", "d")));
+  // Without Host there is nothing to compare with.
+  EXPECT_EQ(StatusOf("GET http://a/b HTTP/1.0\r\n\r\n"), 400);
 }
 
 TEST(Head, KeepsFieldsInLowerCaseAndTrimmed) {

@@ -23,23 +23,23 @@ AccountView ViewOf(const Actor& actor) {
   return AccountView::kStaff;
 }
 
-Response AccountDocument(int status, const Account& account, const Actor& actor) {
-  const AccountView view = ViewOf(actor);
+Response AccountDocument(const Call& call, int status, const Account& account) {
+  const AccountView view = ViewOf(call.actor);
   Response response =
       Document(status, [&](json::Writer& writer) { Render(writer, account, view); });
-  if (view == AccountView::kAdministrator) response.With("ETag", RevisionTag(account.revision));
-  return response;
+  // Only who may change it is shown its revision.
+  if (view != AccountView::kAdministrator) return Tagged(call.context, std::move(response));
+  return Tagged(call.context, std::move(response), account.revision);
 }
 
 // The values of `options` or of `credential`, each a known option of the right kind. `at` is the
-// member's name: its pointer without the slash.
-Result<std::map<std::string, std::string>> ReadOptions(const json::Value& body,
+// pointer to the object, which may be absent (null).
+Result<std::map<std::string, std::string>> ReadOptions(const json::Value* object,
                                                        const std::string& at, bool secret,
                                                        const connectors::ConnectorInfo& info) {
   std::map<std::string, std::string> values;
-  const json::Value* object = body.Find(at);
   if (object != nullptr && !object->is_object()) {
-    return Fail(ErrorCode::kInvalidArgument, "It must be an object of strings.", "/" + at);
+    return Fail(ErrorCode::kInvalidArgument, "It must be an object of strings.", at);
   }
   if (object != nullptr) {
     for (const auto& [name, value] : *object->AsObject()) {
@@ -47,9 +47,9 @@ Result<std::map<std::string, std::string>> ReadOptions(const json::Value& body,
           std::find_if(info.options.begin(), info.options.end(),
                        [&name = name](const auto& option) { return option.name == name; });
       if (known == info.options.end()) {
-        return Fail(ErrorCode::kInvalidArgument, "The platform has no such option.", "/" + at);
+        return Fail(ErrorCode::kInvalidArgument, "The platform has no such option.", at);
       }
-      const std::string pointer = "/" + at + "/" + known->name;
+      const std::string pointer = at + "/" + known->name;
       if (known->secret != secret) {
         return Fail(ErrorCode::kInvalidArgument,
                     known->secret ? "It is secret and belongs into credential."
@@ -66,8 +66,7 @@ Result<std::map<std::string, std::string>> ReadOptions(const json::Value& body,
   }
   for (const connectors::OptionInfo& option : info.options) {
     if (option.secret != secret || !option.required || values.count(option.name) > 0) continue;
-    return Fail(ErrorCode::kInvalidArgument, "The platform needs it.",
-                "/" + at + "/" + option.name);
+    return Fail(ErrorCode::kInvalidArgument, "The platform needs it.", at + "/" + option.name);
   }
   return values;
 }
@@ -108,21 +107,23 @@ Result<Response> Create(const Call& call) {
       const json::Value body,
       ParseObject(call.request, {"platform", "label", "options", "credential", "retention"}));
   MAYFLY_ASSIGN_OR_RETURN(const std::string platform, body.String("platform"));
-  const connectors::ConnectorInfo* info = connectors::FindConnector(platform);
+  const connectors::ConnectorInfo* info = call.context.find_connector(platform);
   if (info == nullptr) {
     return Fail(ErrorCode::kInvalidArgument, "No connector has this name.", "/platform");
   }
   store::Accounts::NewAccount account;
   account.platform = info->name;
   MAYFLY_ASSIGN_OR_RETURN(account.label, ReadLabel(body));
-  MAYFLY_ASSIGN_OR_RETURN(account.options, ReadOptions(body, "options", /*secret=*/false, *info));
-  MAYFLY_ASSIGN_OR_RETURN(auto secrets, ReadOptions(body, "credential", /*secret=*/true, *info));
+  MAYFLY_ASSIGN_OR_RETURN(account.options,
+                          ReadOptions(body.Find("options"), "/options", /*secret=*/false, *info));
+  MAYFLY_ASSIGN_OR_RETURN(
+      auto secrets, ReadOptions(body.Find("credential"), "/credential", /*secret=*/true, *info));
   account.credential = ToCredential(secrets);
   MAYFLY_ASSIGN_OR_RETURN(account.retention, ReadRetention(body));
   MAYFLY_ASSIGN_OR_RETURN(const Account created,
                           call.store.accounts().Create(account, call.actor, call.now));
   call.context.runtime->AccountConnected(created.id);
-  return AccountDocument(201, created, call.actor)
+  return AccountDocument(call, 201, created)
       .With("Location", "/v1/accounts/" + created.id.ToString());
 }
 
@@ -136,13 +137,12 @@ Result<Response> List(const Call& call) {
 Result<Response> Get(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
   MAYFLY_ASSIGN_OR_RETURN(const Account account, call.store.accounts().Get(id));
-  return AccountDocument(200, account, call.actor);
+  return AccountDocument(call, 200, account);
 }
 
 Result<Response> Patch(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
   MAYFLY_ASSIGN_OR_RETURN(const IfMatch match, ParseIfMatch(call.request));
-  if (!match.given) return MissingPrecondition(call.request, "If-Match");
   MAYFLY_ASSIGN_OR_RETURN(const json::Value body,
                           ParseObject(call.request, {"label", "retention"}));
   if (body.Find("retention") != nullptr) {
@@ -153,7 +153,7 @@ Result<Response> Patch(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(
       const Account account,
       call.store.accounts().Rename(id, label, match.revision, call.actor, call.now));
-  return AccountDocument(200, account, call.actor);
+  return AccountDocument(call, 200, account);
 }
 
 // First the store, so that the credential is gone and nothing more is stored whatever happens next;
@@ -178,6 +178,25 @@ Result<Account> Connected(const Call& call) {
   return account;
 }
 
+// The runtime tries it first: an answer other than 200 means that the old one is still in use.
+Result<Response> PutCredential(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const IfMatch match, ParseIfMatch(call.request));
+  MAYFLY_ASSIGN_OR_RETURN(const Account account, Connected(call));
+  if (match.revision && *match.revision != account.revision) {
+    return Fail(ErrorCode::kPreconditionFailed, "The account was changed meanwhile.");
+  }
+  const connectors::ConnectorInfo* info = call.context.find_connector(account.platform);
+  if (info == nullptr) return Fail(ErrorCode::kInternal, "account without a connector");
+  auto body = json::Parse(call.request.body, {.bytes_max = kBodyBytesMax, .items_max = 100});
+  if (!body) return Fail(ErrorCode::kInvalidArgument, "The body is not one valid JSON document.");
+  MAYFLY_ASSIGN_OR_RETURN(auto secrets, ReadOptions(&*body, "", /*secret=*/true, *info));
+  MAYFLY_ASSIGN_OR_RETURN(const Account changed,
+                          call.context.runtime->ReplaceCredential(account.id, ToCredential(secrets),
+                                                                  match.revision, call.actor));
+  return AccountDocument(call, 200, changed)
+      .With("Content-Location", "/v1/accounts/" + changed.id.ToString());
+}
+
 Result<Response> Check(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const Account account, Connected(call));
   MAYFLY_ASSIGN_OR_RETURN(const connectors::CheckReport report,
@@ -199,7 +218,7 @@ Result<Response> Check(const Call& call) {
 Result<Response> Poll(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const Account account, Connected(call));
   MAYFLY_RETURN_IF_ERROR(call.context.runtime->PollNow(account.id));
-  return AccountDocument(202, account, call.actor)
+  return AccountDocument(call, 202, account)
       .With("Location", "/v1/accounts/" + account.id.ToString());
 }
 
@@ -209,6 +228,7 @@ Route Administration(ApiContext& context, const char* method, const char* patter
   route.method = method;
   route.pattern = pattern;
   route.scope = Scope::kAdminAccounts;
+  route.budget = Budget::kAdministration;
   route.handler = WithStore(context, std::move(handler));
   return route;
 }
@@ -220,17 +240,26 @@ std::vector<Route> AccountRoutes(ApiContext& context) {
   create.body_bytes_max = kBodyBytesMax;
   create.slow = true;
   Route list = Administration(context, "GET", "/v1/accounts", List);
+  list.budget = Budget::kReading;
   list.any_scope = Scope::kAdminAccounts | Scope::kInboxRead | Scope::kOpsRead;
   Route get = Administration(context, "GET", "/v1/accounts/{account}", Get);
   get.any_scope = list.any_scope;
+  get.budget = Budget::kReading;
   Route patch = Administration(context, "PATCH", "/v1/accounts/{account}", Patch);
   patch.body_bytes_max = kBodyBytesMax;
+  patch.required_headers = {"If-Match"};
   Route disconnect = Administration(context, "DELETE", "/v1/accounts/{account}", Disconnect);
   disconnect.slow = true;
+  disconnect.required_headers = {"If-Match"};
+  Route credential =
+      Administration(context, "PUT", "/v1/accounts/{account}/credential", PutCredential);
+  credential.body_bytes_max = kBodyBytesMax;
+  credential.slow = true;
+  credential.required_headers = {"If-Match"};
   Route check = Administration(context, "POST", "/v1/accounts/{account}/check", Check);
   check.slow = true;
   Route poll = Administration(context, "POST", "/v1/accounts/{account}/poll", Poll);
-  return {create, list, get, patch, disconnect, check, poll};
+  return {create, list, get, patch, disconnect, credential, check, poll};
 }
 
 }  // namespace mayfly::service::api

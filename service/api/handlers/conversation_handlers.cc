@@ -9,9 +9,10 @@
 namespace mayfly::service::api {
 namespace {
 
-Response ConversationDocument(const Conversation& conversation) {
-  return Document(200, [&](json::Writer& writer) { Render(writer, conversation); })
-      .With("ETag", RevisionTag(conversation.revision))
+Response ConversationDocument(const Call& call, const Conversation& conversation) {
+  return Tagged(call.context,
+                Document(200, [&](json::Writer& writer) { Render(writer, conversation); }),
+                conversation.revision)
       .With("Sunset", FormatHttpDate(conversation.expires_at));
 }
 
@@ -23,11 +24,21 @@ struct ListFilter {
   std::string list = "conversations";
 };
 
-Result<ListFilter> ReadFilter(const Request& request) {
+Result<ListFilter> ReadFilter(const Call& call) {
+  const Request& request = call.request;
   ListFilter read;
+  if (const std::string* platform = request.Query("platform")) {
+    MAYFLY_ASSIGN_OR_RETURN(const auto accounts, call.store.accounts().List());
+    read.filter.accounts.emplace();
+    for (const Account& account : accounts) {
+      if (account.platform == *platform) read.filter.accounts->insert(account.id);
+    }
+    read.selects_nothing = read.filter.accounts->empty();
+    read.list += " platform=" + *platform;
+  }
   if (const std::string* account = request.Query("account")) {
     read.filter.account = AccountId::Parse(*account);
-    read.selects_nothing = !read.filter.account;
+    read.selects_nothing = read.selects_nothing || !read.filter.account;
     read.list += " account=" + *account;
   }
   if (const std::string* status = request.Query("status")) {
@@ -35,13 +46,21 @@ Result<ListFilter> ReadFilter(const Request& request) {
     read.selects_nothing = read.selects_nothing || !read.filter.status;
     read.list += " status=" + *status;
   }
+  if (const std::string* before = request.Query("expires_before")) {
+    read.filter.expires_before = ParseRfc3339(*before);
+    if (!read.filter.expires_before) {
+      return Fail(ErrorCode::kInvalidArgument, "It is a time such as 2026-03-05T10:00:00Z.",
+                  "?expires_before");
+    }
+    read.list += " expires_before=" + FormatRfc3339(*read.filter.expires_before);
+  }
   MAYFLY_ASSIGN_OR_RETURN(read.filter.unread, QueryBool(request, "unread"));
   if (read.filter.unread) read.list += *read.filter.unread ? " unread" : " read";
   return read;
 }
 
 Result<Response> List(const Call& call) {
-  MAYFLY_ASSIGN_OR_RETURN(const ListFilter filter, ReadFilter(call.request));
+  MAYFLY_ASSIGN_OR_RETURN(const ListFilter filter, ReadFilter(call));
   MAYFLY_ASSIGN_OR_RETURN(const std::size_t limit, PageLimit(call.request));
   MAYFLY_ASSIGN_OR_RETURN(const std::string after,
                           CursorPosition(call.context, call.request, filter.list));
@@ -54,10 +73,9 @@ Result<Response> List(const Call& call) {
   }
   const std::string next =
       page.next.empty() ? "" : SignCursor(call.context, filter.list, page.next);
-  return Tagged(call.context, call.request,
-                ListDocument(call.request, next, [&](json::Writer& writer) {
-                  for (const Conversation& item : page.items) Render(writer, item);
-                }));
+  return ListDocument(call.request, next, [&](json::Writer& writer) {
+    for (const Conversation& item : page.items) Render(writer, item);
+  });
 }
 
 Result<Response> Get(const Call& call) {
@@ -68,18 +86,12 @@ Result<Response> Get(const Call& call) {
                                                       call.actor, id, call.now)));
   MAYFLY_ASSIGN_OR_RETURN(const Conversation conversation,
                           call.store.conversations().Get(look, id, call.now));
-  Response response = ConversationDocument(conversation);
-  if (MatchesNone(call.request, RevisionTag(conversation.revision))) {
-    WipeString(response.body);
-    response.status = 304;
-  }
-  return response;
+  return ConversationDocument(call, conversation);
 }
 
 Result<Response> Patch(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<ConversationId>(call.request, "conversation"));
   MAYFLY_ASSIGN_OR_RETURN(const IfMatch match, ParseIfMatch(call.request));
-  if (!match.given) return MissingPrecondition(call.request, "If-Match");
   MAYFLY_ASSIGN_OR_RETURN(const json::Value body, ParseObject(call.request, {"status", "unread"}));
   store::Conversations::Patch patch;
   MAYFLY_ASSIGN_OR_RETURN(const auto status, body.OptString("status"));
@@ -94,10 +106,11 @@ Result<Response> Patch(const Call& call) {
       const Conversation conversation,
       call.store.conversations().Update(id, patch, match.revision, call.actor, call.now));
   // Names are for those who may read; whoever may only manage learns the new tag.
-  if (call.actor.Has(Scope::kInboxRead)) return ConversationDocument(conversation);
-  Response response;
+  Response response = ConversationDocument(call, conversation);
+  if (call.actor.Has(Scope::kInboxRead)) return response;
+  WipeString(response.body);
   response.status = 204;
-  return response.With("ETag", RevisionTag(conversation.revision));
+  return response;
 }
 
 }  // namespace
@@ -107,7 +120,7 @@ std::vector<Route> ConversationRoutes(ApiContext& context) {
   list.method = "GET";
   list.pattern = "/v1/conversations";
   list.scope = Scope::kInboxRead;
-  list.query = {"account", "status", "unread", "limit", "cursor"};
+  list.query = {"account", "platform", "status", "unread", "expires_before", "limit", "cursor"};
   list.handler = WithStore(context, List);
   Route get;
   get.method = "GET";
@@ -119,6 +132,8 @@ std::vector<Route> ConversationRoutes(ApiContext& context) {
   patch.pattern = get.pattern;
   patch.scope = Scope::kInboxManage;
   patch.body_bytes_max = 4096;
+  patch.budget = Budget::kReplying;
+  patch.required_headers = {"If-Match"};
   patch.handler = WithStore(context, Patch);
   return {list, get, patch};
 }

@@ -23,6 +23,14 @@ struct Call {
 
 using StoreHandler = std::function<Result<Response>(const Call&)>;
 
+// What a GET answers, with its ETag unless the handler set one; 304 when the client has it.
+inline Response Fresh(const ApiContext& context, const Request& request, Response response) {
+  const bool read = request.method == "GET" || request.method == "HEAD";
+  if (!read || response.status != 200) return response;
+  if (response.Header("ETag") == nullptr) response = Tagged(context, std::move(response));
+  return Conditional(request, std::move(response));
+}
+
 // A handler that needs the store. An Error becomes its problem document; without a store the
 // service is sealed.
 inline Handler WithStore(ApiContext& context, StoreHandler handle) {
@@ -31,7 +39,8 @@ inline Handler WithStore(ApiContext& context, StoreHandler handle) {
     if (context.store == nullptr) return Problem(request, Error{.code = ErrorCode::kSealed});
     Result<Response> response =
         handle(Call{context, *context.store, request, actor, context.clock->Now()});
-    return response ? *std::move(response) : Problem(request, response.error());
+    if (!response) return Problem(request, response.error());
+    return Fresh(context, request, *std::move(response));
   };
 }
 
@@ -39,11 +48,6 @@ inline Handler WithStore(ApiContext& context, StoreHandler handle) {
 inline Result<store::Look> Recorded(Result<store::Look> look) {
   if (look) return look;
   return Fail(ErrorCode::kUnavailable, "The look cannot be recorded.");
-}
-
-// A precondition that must be there (428).
-inline Response MissingPrecondition(const Request& request, const char* header) {
-  return Problem(request, 428, "precondition-required", "A header field is needed.", header);
 }
 
 }  // namespace mayfly::service::api

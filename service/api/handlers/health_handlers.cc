@@ -8,7 +8,15 @@
 #include "service/api/handlers/handler_support.h"
 
 namespace mayfly::service::api {
+
+extern const unsigned char kOpenApi[];  // openapi.json, built in
+extern const std::size_t kOpenApiBytes;
+
 namespace {
+
+// How long others may keep what is the same for everybody and changes only with the program. All
+// else is no-store.
+constexpr const char* kPublicCaching = "public, max-age=300";
 
 HealthView HealthOf(const ApiContext& context) {
   return context.health ? context.health() : HealthView{};
@@ -163,13 +171,19 @@ constexpr ProblemPage kProblemPages[] = {
     {"http-version", "HTTP/1.1 and HTTP/1.0 are spoken here."},
 };
 
+Response OpenApi() {
+  Response response;
+  response.body.assign(reinterpret_cast<const char*>(kOpenApi), kOpenApiBytes);
+  return response.With("Cache-Control", kPublicCaching);
+}
+
 Response ProblemText(const Request& request) {
   for (const ProblemPage& page : kProblemPages) {
     if (page.word != request.captures.at("word")) continue;
     Response response;
     response.content_type = "text/plain; charset=utf-8";
     response.body.append(page.word).append("\n\n").append(page.text).append("\n");
-    return response;
+    return response.With("Cache-Control", kPublicCaching);
   }
   return Problem(request, Error{.code = ErrorCode::kNotFound});
 }
@@ -186,11 +200,17 @@ Route Public(const char* pattern, Handler handler) {
 }  // namespace
 
 std::vector<Route> HealthRoutes(ApiContext& context) {
+  // Health is of this instant: nobody asks whether it is still the same.
+  const auto document = [&context](auto answer) {
+    return [&context, answer](const Request& request, const Actor&) {
+      return Fresh(context, request, answer(request));
+    };
+  };
   return {Public("/healthz", [&context](const Request&, const Actor&) { return Healthz(context); }),
           Public("/readyz", [&context](const Request&, const Actor&) { return Readyz(context); }),
-          Public("/v1/about", [&context](const Request&, const Actor&) { return About(context); }),
-          Public("/problems/{word}",
-                 [](const Request& request, const Actor&) { return ProblemText(request); })};
+          Public("/v1/about", document([&context](const Request&) { return About(context); })),
+          Public("/v1/openapi.json", document([](const Request&) { return OpenApi(); })),
+          Public("/problems/{word}", document(ProblemText))};
 }
 
 }  // namespace mayfly::service::api

@@ -21,10 +21,9 @@ Result<Response> ListOfConversation(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto page,
                           call.store.conversations().Messages(look, id, after, limit, call.now));
   const std::string next = page.next.empty() ? "" : SignCursor(call.context, list, page.next);
-  return Tagged(call.context, call.request,
-                ListDocument(call.request, next, [&](json::Writer& writer) {
-                  for (const Message& message : page.items) Render(writer, message);
-                }));
+  return ListDocument(call.request, next, [&](json::Writer& writer) {
+    for (const Message& message : page.items) Render(writer, message);
+  });
 }
 
 Result<Response> Get(const Call& call) {

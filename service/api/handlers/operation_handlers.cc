@@ -161,6 +161,42 @@ Result<Response> RevokeToken(const Call& call) {
   return response;
 }
 
+const char* ToString(Transport transport) {
+  switch (transport) {
+    case Transport::kLocal:
+      return "local";
+    case Transport::kTls:
+      return "tls";
+    case Transport::kTrustedProxies:
+      return "trusted-proxies";
+  }
+  return "local";
+}
+
+// How people reach us, and how long the certificate for it is good.
+void RenderHttp(json::Writer& writer, const ApiContext& context) {
+  writer.Key("http").StartObject();
+  writer.Field("mode", ToString(context.transport));
+  if (context.certificates != nullptr) {
+    const TlsCertificates::View view = context.certificates->view();
+    TimeField(writer, "certificate_expires_at", view.expires_at);
+    writer.Field("last_reload_failed", view.last_reload_failed);
+  }
+  writer.EndObject();
+}
+
+Result<Response> Reload(const Call& call) {
+  if (!call.context.reload) {
+    return Fail(ErrorCode::kInvalidArgument, "There is no [http.tls]: nothing is to be reloaded.");
+  }
+  MAYFLY_RETURN_IF_ERROR(call.context.reload());
+  return Document(200, [&](json::Writer& writer) {
+    writer.StartObject();
+    RenderHttp(writer, call.context);
+    writer.EndObject();
+  });
+}
+
 Result<Response> GetStatus(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto accounts, call.store.accounts().List());
   const HealthView health = call.context.health ? call.context.health() : HealthView{};
@@ -173,6 +209,7 @@ Result<Response> GetStatus(const Call& call) {
     writer.EndArray();
     writer.Field("p2_grade", call.context.p2_grade);
     writer.Field("insecure_loopback", call.context.insecure_loopback);
+    RenderHttp(writer, call.context);
     writer.Key("sandbox");
     Render(writer, call.context.sandbox);
     writer.Key("expiry").StartObject();
@@ -251,8 +288,10 @@ std::vector<Route> OperationRoutes(ApiContext& context) {
   Route rehearse = Make(context, "POST", "/admin/expire", Access::kAdminSocket, Rehearse);
   rehearse.body_bytes_max = 4096;
   rehearse.slow = true;
-  return {coverage,     policy,      expiry,       receipts, metrics,
-          create_token, list_tokens, revoke_token, status,   rehearse};
+  Route reload = Make(context, "POST", "/admin/reload", Access::kAdminSocket, Reload);
+  reload.slow = true;  // reads files
+  return {coverage,    policy,       expiry, receipts, metrics, create_token,
+          list_tokens, revoke_token, status, rehearse, reload};
 }
 
 }  // namespace mayfly::service::api

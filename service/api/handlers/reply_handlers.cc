@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "connectors/graphemes.h"
-#include "connectors/registry.h"
+#include "connectors/mentions.h"
 #include "service/api/handlers/handler_support.h"
 #include "service/api/input.h"
 
@@ -50,6 +50,34 @@ Response CannotSend(const Request& request, const Account& account, const Error&
   });
 }
 
+// The mentions in `text` that would make somebody a recipient who is not in the conversation.
+std::vector<connectors::Mention> AddedRecipients(const std::string& text,
+                                                 const Conversation& conversation,
+                                                 const Account& account) {
+  std::vector<ContactHandle> known = {ContactHandle(account.own_handle)};
+  for (const Contact& contact : conversation.participants) known.push_back(contact.handle);
+  // Handles on such platforms end with their server (connectors/connector.h).
+  const std::size_t at = account.own_handle.rfind('@');
+  const std::string own_host =
+      at == std::string::npos ? std::string() : account.own_handle.substr(at + 1);
+  return connectors::MentionsOfOthers(text, known, own_host);
+}
+
+// Where they stand and never who they are: a problem document may end in a log.
+Response AddsRecipient(const Request& request, const std::vector<connectors::Mention>& mentions,
+                       const Error& error) {
+  return Problem(request, error, [&](json::Writer& writer) {
+    writer.Key("mentions").StartArray();
+    for (const connectors::Mention& mention : mentions) {
+      writer.StartObject();
+      writer.Key("offset").Uint(mention.offset);
+      writer.Key("length").Uint(mention.length);
+      writer.EndObject();
+    }
+    writer.EndArray();
+  });
+}
+
 Response ConversationMoved(const Call& call, ConversationId id, const MessageId& after,
                            const Error& error) {
   const auto newer = call.store.outbox().NewerThan(id, after, call.now);
@@ -64,8 +92,7 @@ Response ConversationMoved(const Call& call, ConversationId id, const MessageId&
 Result<Response> Post(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<ConversationId>(call.request, "conversation"));
   const std::string* key = call.request.Header("idempotency-key");
-  if (key == nullptr) return MissingPrecondition(call.request, "Idempotency-Key");
-  if (!IsIdempotencyKey(*key)) {
+  if (key == nullptr || !IsIdempotencyKey(*key)) {
     return Fail(ErrorCode::kInvalidArgument, "A key is 1 to 255 visible ASCII characters.",
                 "Idempotency-Key");
   }
@@ -86,11 +113,19 @@ Result<Response> Post(const Call& call) {
                                                       call.actor, id, call.now)));
   MAYFLY_ASSIGN_OR_RETURN(const Conversation conversation, conversations.Get(look, id, call.now));
   MAYFLY_ASSIGN_OR_RETURN(const Account account, call.store.accounts().Get(conversation.account));
-  const connectors::ConnectorInfo* info = connectors::FindConnector(account.platform);
+  const connectors::ConnectorInfo* info = call.context.find_connector(account.platform);
   if (info == nullptr) return Fail(ErrorCode::kInternal, "account without a connector");
   MAYFLY_RETURN_IF_ERROR(CheckText(text, info->capabilities));
 
+  std::vector<connectors::Mention> added;
+  if (info->capabilities.mentions_deliver) added = AddedRecipients(text, conversation, account);
+
   store::OutboxQueue::NewReply reply;
+  if (!added.empty()) {
+    reply.refusal = Error{.code = ErrorCode::kAddsRecipient,
+                          .message = "The text mentions somebody who is not in the conversation.",
+                          .field = "/text"};
+  }
   reply.conversation = id;
   reply.after_message = *after;
   reply.text = MessageBody(std::move(text));
@@ -98,6 +133,9 @@ Result<Response> Post(const Call& call) {
   const auto queued = call.store.outbox().Enqueue(reply, call.actor, call.now);
   if (!queued && queued.error().code == ErrorCode::kConversationMoved) {
     return ConversationMoved(call, id, *after, queued.error());
+  }
+  if (!queued && queued.error().code == ErrorCode::kAddsRecipient) {
+    return AddsRecipient(call.request, added, queued.error());
   }
   if (!queued && (queued.error().code == ErrorCode::kCredentialDead ||
                   queued.error().code == ErrorCode::kMissingPrivilege)) {
@@ -143,6 +181,8 @@ std::vector<Route> ReplyRoutes(ApiContext& context) {
   post.pattern = "/v1/conversations/{conversation}/replies";
   post.scope = Scope::kInboxReply;
   post.body_bytes_max = 64u << 10;
+  post.budget = Budget::kReplying;
+  post.required_headers = {"Idempotency-Key"};
   post.handler = WithStore(context, Post);
   Route pending;
   pending.method = "GET";

@@ -104,8 +104,12 @@ class MemoryEngine final : public Engine {
     return {};
   }
 
-  Status MergeScan(const std::vector<Family>& families, const ScanOptions& options,
+  // Reads all of them at once: there is no cost that `not_before` could save.
+  Status MergeScan(const std::vector<MergeSource>& sources, const ScanOptions& options,
                    const MergeVisitor& visit) const override {
+    std::vector<Family> families;
+    families.reserve(sources.size());
+    for (const MergeSource& source : sources) families.push_back(source.family);
     Snapshot snapshot(*this, families);
     const KeyRange range = RangeOf(options);
     std::vector<Walk> walks;

@@ -344,6 +344,80 @@ class Walk {
   bool reverse_;
 };
 
+// Walks over several families, merged by key. A family is opened only when the merge has come to
+// its `not_before`: stepping over what was removed from it can cost more than all the rest.
+class Merge {
+ public:
+  using Open = std::function<std::unique_ptr<rocksdb::Iterator>()>;
+
+  explicit Merge(bool reverse) : reverse_(reverse) {}
+
+  // `order` decides between equal keys.
+  void Add(std::size_t order, const MergeSource& source, Open open) {
+    waiting_.push_back({order, source.not_before, source.family, std::move(open)});
+    std::push_heap(waiting_.begin(), waiting_.end(), Later{});
+  }
+
+  // The walk that stands at the next entry, or null at the end. Valid until the next call.
+  Result<Walk*> Next() {
+    if (current_) {
+      current_->walk.Next();
+      Arrived arrived = *std::exchange(current_, std::nullopt);
+      MAYFLY_RETURN_IF_ERROR(Take(std::move(arrived)));
+    }
+    while (!waiting_.empty() &&
+           (walks_.empty() || waiting_.front().not_before <= walks_.front().walk.key())) {
+      std::pop_heap(waiting_.begin(), waiting_.end(), Later{});
+      const Waiting next = std::move(waiting_.back());
+      waiting_.pop_back();
+      MAYFLY_RETURN_IF_ERROR(
+          Take({.order = next.order, .walk = Walk(next.family, next.open(), reverse_)}));
+    }
+    if (walks_.empty()) return nullptr;
+    std::pop_heap(walks_.begin(), walks_.end(), Behind{reverse_});
+    current_ = std::move(walks_.back());
+    walks_.pop_back();
+    return &current_->walk;
+  }
+
+ private:
+  struct Waiting {
+    std::size_t order;
+    std::string not_before;
+    Family family;
+    Open open;
+  };
+  struct Later {
+    bool operator()(const Waiting& a, const Waiting& b) const {
+      return a.not_before != b.not_before ? a.not_before > b.not_before : a.order > b.order;
+    }
+  };
+  struct Arrived {
+    std::size_t order;
+    Walk walk;
+  };
+  struct Behind {
+    bool reverse;
+    bool operator()(const Arrived& a, const Arrived& b) const {
+      const int order = a.walk.key().compare(b.walk.key());
+      if (order == 0) return a.order > b.order;
+      return reverse ? order < 0 : order > 0;
+    }
+  };
+
+  Status Take(Arrived arrived) {
+    if (!arrived.walk.valid()) return arrived.walk.status();
+    walks_.push_back(std::move(arrived));
+    std::push_heap(walks_.begin(), walks_.end(), Behind{reverse_});
+    return {};
+  }
+
+  const bool reverse_;
+  std::vector<Waiting> waiting_;  // a heap, the smallest `not_before` in front
+  std::vector<Arrived> walks_;    // a heap of those that are not at their end
+  std::optional<Arrived> current_;
+};
+
 std::uint64_t AvailableIn(const fs::path& dir) {
   std::error_code error;
   const fs::space_info space = fs::space(dir, error);
@@ -440,51 +514,29 @@ class RocksDbEngine final : public Engine {
     return walk.status();
   }
 
-  Status MergeScan(const std::vector<Family>& families, const ScanOptions& options,
+  Status MergeScan(const std::vector<MergeSource>& sources, const ScanOptions& options,
                    const MergeVisitor& visit) const override {
     Pins pins(*this, Pins::kRead);
-    for (const Family family : families) {
+    for (const MergeSource& source : sources) {
       // A family that was dropped since the caller listed it has nothing left to show.
-      const Status pinned = pins.Add(family);
+      const Status pinned = pins.Add(source.family);
       if (!pinned && pinned.error().code != ErrorCode::kExpired) return pinned;
     }
     KeyRange range = RangeOf(options);
     if (range.empty() || options.limit == 0) return {};
     rocksdb::ManagedSnapshot snapshot(db_.get());
     const RangeRead read(std::move(range), snapshot.snapshot());
-
-    std::vector<Walk> walks;
-    walks.reserve(pins.size());
-    std::vector<std::size_t> heap;  // of those walks that are not at their end
-    for (const Family family : families) {
-      rocksdb::ColumnFamilyHandle* handle = pins.Find(family);
+    Merge merge(options.reverse);
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      rocksdb::ColumnFamilyHandle* handle = pins.Find(sources[i].family);
       if (handle == nullptr) continue;
-      walks.emplace_back(family, Iterate(read, handle), options.reverse);
-      if (walks.back().valid()) {
-        heap.push_back(walks.size() - 1);
-      } else {
-        MAYFLY_RETURN_IF_ERROR(walks.back().status());
-      }
+      merge.Add(i, sources[i], [this, &read, handle] { return Iterate(read, handle); });
     }
-    const auto later = [&](std::size_t a, std::size_t b) {
-      const int order = walks[a].key().compare(walks[b].key());
-      if (order == 0) return a > b;
-      return options.reverse ? order < 0 : order > 0;
-    };
-    std::make_heap(heap.begin(), heap.end(), later);
-    for (std::size_t left = options.limit; !heap.empty();) {
-      std::pop_heap(heap.begin(), heap.end(), later);
-      Walk& walk = walks[heap.back()];
-      if (!visit(walk.family(), walk.key(), walk.value()) || --left == 0) return {};
-      walk.Next();
-      if (walk.valid()) {
-        std::push_heap(heap.begin(), heap.end(), later);
-      } else {
-        MAYFLY_RETURN_IF_ERROR(walk.status());
-        heap.pop_back();
-      }
+    for (std::size_t left = options.limit;; --left) {
+      MAYFLY_ASSIGN_OR_RETURN(Walk* const walk, merge.Next());
+      if (walk == nullptr) return {};
+      if (!visit(walk->family(), walk->key(), walk->value()) || left == 1) return {};
     }
-    return {};
   }
 
   Status OpenFamily(Family family) override {

@@ -1,0 +1,16 @@
+// What changed since a position: ids and kinds, no content.
+#ifndef MAYFLY_SERVICE_API_HANDLERS_CHANGE_HANDLERS_H_
+#define MAYFLY_SERVICE_API_HANDLERS_CHANGE_HANDLERS_H_
+
+#include <vector>
+
+#include "service/api/context.h"
+#include "service/api/router.h"
+
+namespace mayfly::service::api {
+
+std::vector<Route> ChangeRoutes(ApiContext& context);
+
+}  // namespace mayfly::service::api
+
+#endif  // MAYFLY_SERVICE_API_HANDLERS_CHANGE_HANDLERS_H_
