@@ -28,7 +28,7 @@ mayfly_test(mastodon_citizen_test
   LIBRARIES mayfly::simulators LABELS integration)
 # A hostile platform against the HTTP client, each connector and the real worker.
 mayfly_test(platform_hostile_test
-  SOURCES integration/platform_hostile_test.cc support/tls_server.cc
+  SOURCES integration/platform_hostile_test.cc support/tls_server.cc support/certificates.cc
   LIBRARIES mayfly::connectors mayfly::simulators mayfly::link mayfly::supervisor
             OpenSSL::SSL OpenSSL::Crypto
   LABELS integration)
