@@ -54,6 +54,31 @@ class SenderTest : public ::testing::Test {
     Sender(*store_, clock_, account_.id).RunOnce(&worker.link());
   }
 
+  // Loses the answer of `id`, then looks until there is a verdict, with a platform that shows what
+  // `find` says. Returns since when each look went back.
+  std::vector<TimePoint> LoseAndLook(
+      const ReplyId& id,
+      const std::function<std::vector<SentReply>(const connectors::FindSentRequest&)>& find) {
+    Run([](const OutgoingReply&) -> Result<SentReply> {
+      return Fail(ErrorCode::kOutcomeUnknown, "no answer");
+    });
+    std::vector<TimePoint> since;
+    LinkedWorker worker(testing::Make([&](FakeConnector& connector, const ConnectorContext&) {
+      connector.on_find =
+          [&](const connectors::FindSentRequest& request) -> Result<std::vector<SentReply>> {
+        since.push_back(request.not_before);
+        return find(request);
+      };
+    }));
+    Must(worker.link().Hello("fake", {}));
+    Sender sender(*store_, clock_, account_.id);
+    for (int i = 0; i < 20 && Load(id).state == ReplyState::kUnknown; ++i) {
+      clock_.Advance(std::chrono::minutes(1));
+      sender.RunOnce(&worker.link());
+    }
+    return since;
+  }
+
   testing::TempStore store_;
   testing::SimulatedClock clock_;
   Account account_;
@@ -106,6 +131,43 @@ TEST_F(SenderTest, ALostAnswerIsUnknownAndNotSentAgain) {
   Run(lose);
   EXPECT_EQ(Load(id).state, ReplyState::kUnknown) << "looking is not finding out";
   EXPECT_EQ(calls, 1);
+}
+
+TEST_F(SenderTest, TheVerdictOnALostReplyDoesNotRestOnOurClock) {
+  const TimePoint asked_at = clock_.Now();
+  clock_.Advance(std::chrono::hours(3));
+  const ReplyId id = Queue("answer");
+  const TimePoint sent_at = clock_.Now();
+  const std::vector<TimePoint> since =
+      LoseAndLook(id, [](const auto&) { return std::vector<SentReply>(); });
+  EXPECT_EQ(Load(id).state, ReplyState::kFailed);
+  EXPECT_EQ(Load(id).reason, "not-delivered");
+  ASSERT_EQ(since.size(), SenderOptions().looks.size());
+  for (std::size_t i = 0; i + 1 < since.size(); ++i) {
+    EXPECT_EQ(since[i], sent_at - std::chrono::minutes(1));
+  }
+  EXPECT_EQ(since.back(), asked_at - std::chrono::minutes(1)) << "the message that was answered";
+}
+
+TEST_F(SenderTest, TheSameWordsThatStoodThereBeforeAreNotTheLostReply) {
+  Must(store_->collection().Collect(
+      testing::PageOf(account_.id,
+                      {testing::Outgoing("anna", "p0", clock_.Now(), "answer"),
+                       testing::Incoming("anna", "m2", clock_.Now() + std::chrono::seconds(1))}),
+      clock_.Now() + std::chrono::seconds(1)));
+  clock_.Advance(std::chrono::seconds(2));
+  conversation_ = testing::Inbox(*store_, clock_.Now()).front();
+  const ReplyId id = Queue("answer");
+  const auto find = [&](const auto&) {
+    return std::vector<SentReply>{{PlatformId("p0"), clock_.Now()}, {PlatformId("p1"), {}}};
+  };
+  LoseAndLook(id, find);
+  const Reply reply = Load(id);
+  ASSERT_EQ(reply.state, ReplyState::kSent);
+  const auto look = testing::LookAt(*store_, conversation_.id, clock_.Now());
+  EXPECT_EQ(
+      Must(store_->conversations().GetMessage(look, *reply.message, clock_.Now())).platform_id,
+      PlatformId("p1"));
 }
 
 }  // namespace
