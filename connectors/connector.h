@@ -78,6 +78,9 @@ struct Page {
   bool history_complete = false;  // history has been read back to the horizon
   bool position_lost = false;  // the platform no longer knew our position: from here the connector
                                // re-reads, and the stretch since the last page is in doubt
+  bool gap =
+      false;  // of what came since the page before (on the first ones: since the horizon) the
+              // platform no longer shows everything; what is missing cannot be had any more
   std::size_t skipped_past_horizon = 0;  // served but older than the horizon, left out
   // What a person should change at the platform although collecting goes on: a word from a closed
   // list of the connector. Empty: nothing.

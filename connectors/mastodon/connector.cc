@@ -26,10 +26,11 @@ constexpr std::size_t kCursorMax = 16 * 1024;     // of ours, by the contract
 constexpr std::size_t kCursorWanted = 15 * 1024;  // what is watched is cut to this
 constexpr std::uint64_t kCallsPerFetch = 30;      // then the core gets what there is
 constexpr int kEmptyPagesMax = 10;                // in a row, that say that there is more
-constexpr int kFailuresMax = 3;    // at one thread or status, in a row; then it is done without
-constexpr int kParentsMax = 10;    // asked for one by one
-constexpr int kFindPagesMax = 10;  // of our own statuses
-constexpr int kPolicyEvery = 10;   // polls
+constexpr int kFailuresMax = 3;  // at one thread or status, in a row; then it is done without
+constexpr int kParentsMax = 10;  // asked for one by one
+constexpr std::size_t kSnacShows = 64;             // notifications, the newest
+constexpr int kFindPagesMax = 10;                  // of our own statuses
+constexpr int kPolicyEvery = 10;                   // polls
 constexpr std::size_t kWatchedMax = 150;           // messages re-read for edits and deletions
 constexpr std::size_t kSinglesPerFetch = 3;        // re-read one by one
 constexpr std::size_t kConfirmedPerFetch = 5;      // missing ones asked for again
@@ -697,6 +698,12 @@ Status MastodonConnector::WalkMentions(Work& work) {
   work.proven = true;
   std::sort(order.begin(), order.end(),
             [](const Notification* a, const Notification* b) { return IsNewer(a->id, b->id); });
+  // A full list that does not reach the horizon: what is older than it cannot be had.
+  const std::optional<TimePoint> oldest = order.back()->created_at;
+  if (instance_->flavour == Flavour::kSnac && feed.back.empty() && feed.after.empty() &&
+      listed.items.size() >= kSnacShows && (!oldest || *oldest >= work.request.horizon)) {
+    work.page.gap = true;
+  }
   bool past = false;
   for (const Notification* item : order) {
     past = item->created_at && *item->created_at < work.request.horizon;
@@ -784,6 +791,13 @@ Status MastodonConnector::PollMentions(Work& work) {
   for (const Notification& item : listed.items) {
     if (!IsNewer(item.id, feed.at)) continue;
     if (items.emplace(item.id, &item).second) order.push_back(&item);
+  }
+  // snac shows its newest ones, whatever is asked for. When none of them was there before, they may
+  // not be all that came.
+  const bool meets = std::any_of(listed.items.begin(), listed.items.end(),
+                                 [&](const Notification& n) { return !IsNewer(n.id, feed.at); });
+  if (instance_->flavour == Flavour::kSnac && !feed.at.empty() && !order.empty() && !meets) {
+    work.page.gap = true;
   }
   if (order.empty()) {
     if (listed.items.empty() && listed.has_links) return LeadsNowhere(work);

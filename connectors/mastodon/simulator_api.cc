@@ -136,12 +136,14 @@ SimulatorResponse Api::Handle(const SimulatorRequest& request) {
 
 // ---- faults ----
 
-bool Api::Take(PlatformFault fault) {
+bool Api::HasBegun(PlatformFault fault) const {
   const auto it = faults_.find(fault);
-  if (it == faults_.end() || it->second.first <= 0 || CountRequests("") <= it->second.second) {
-    return false;
-  }
-  --it->second.first;
+  return it != faults_.end() && it->second.first > 0 && CountRequests("") > it->second.second;
+}
+
+bool Api::Take(PlatformFault fault) {
+  if (!HasBegun(fault)) return false;
+  --faults_[fault].first;
   return true;
 }
 
@@ -300,8 +302,7 @@ Refusal Api::NoRoute() const { return {404, "Not Found"}; }
 // Doorkeeper's doorkeeper_authorize!, with the words of lib/doorkeeper's locale.
 tl::expected<void, Refusal> Api::Authorize(const Call& call, Scopes scopes) const {
   const MastodonFlavour flavour = world_.options().flavour;
-  if (call.token == nullptr || call.token->revoked ||
-      faults_.contains(PlatformFault::kTokenRevoked)) {
+  if (call.token == nullptr || call.token->revoked || HasBegun(PlatformFault::kTokenRevoked)) {
     switch (flavour) {
       case MastodonFlavour::kGoToSocial:
         return tl::unexpected(Refusal{401, "Unauthorized: token not supplied"});

@@ -106,7 +106,8 @@ class Api {
   std::optional<SimulatorResponse> ReadFault(const SimulatorRequest& request);
   std::optional<SimulatorResponse> SendFault();
   void SpoilAnswer(const SimulatorRequest& request, SimulatorResponse& response);
-  bool Take(PlatformFault fault);
+  bool HasBegun(PlatformFault fault) const;
+  bool Take(PlatformFault fault);  // uses one up
 
   SimulatorResponse Dispatch(const SimulatorRequest& request);
   Answer Route(Call& call);

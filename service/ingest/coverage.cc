@@ -9,14 +9,32 @@ bool HasOpenHole(const Coverage& coverage) {
   return !coverage.holes.empty() && !coverage.holes.back().until.has_value();
 }
 
-void OpenHole(Coverage& coverage, TimePoint from, const std::string& reason) {
-  if (HasOpenHole(coverage)) return;
-  coverage.holes.push_back({.from = from, .until = {}, .reason = reason, .fillable = true});
+void MakeRoom(Coverage& coverage) {
   while (coverage.holes.size() > kHolesMax) {
     auto filled = std::find_if(coverage.holes.begin(), coverage.holes.end(),
                                [](const Hole& hole) { return hole.filled_at.has_value(); });
     coverage.holes.erase(filled != coverage.holes.end() ? filled : coverage.holes.begin());
   }
+}
+
+void OpenHole(Coverage& coverage, TimePoint from, const std::string& reason) {
+  if (HasOpenHole(coverage)) return;
+  coverage.holes.push_back({.from = from, .until = {}, .reason = reason, .fillable = true});
+  MakeRoom(coverage);
+}
+
+// Whatever made the stretch doubtful, now it is certain that part of it cannot be had.
+void AddGap(Coverage& coverage, TimePoint asked_at, TimePoint horizon) {
+  if (HasOpenHole(coverage)) {
+    coverage.holes.back().fillable = false;
+    coverage.holes.back().reason = "not-served";
+    return;
+  }
+  coverage.holes.push_back({.from = coverage.covered_until.value_or(horizon),
+                            .until = asked_at,
+                            .reason = "not-served",
+                            .fillable = false});
+  MakeRoom(coverage);
 }
 
 }  // namespace
@@ -31,6 +49,7 @@ Coverage AfterPage(Coverage coverage, const connectors::Page& page, TimePoint as
     coverage.history_complete = false;
     OpenHole(coverage, coverage.covered_until.value_or(asked_at), "position-lost");
   }
+  if (page.gap) AddGap(coverage, asked_at, horizon);
   if (page.history_complete) {
     coverage.history_complete = true;
     if (!coverage.covered_from || *coverage.covered_from > horizon) coverage.covered_from = horizon;

@@ -2,7 +2,9 @@
 //
 // A hole is a stretch of which we cannot say that everything served was stored. It opens when
 // polling fails for longer than two intervals, when nobody polled, or when the platform lost our
-// position; it is filled when the platform has since served everything up to now without a gap.
+// position; it is filled when the platform has since served everything up to now without a gap. One
+// that the platform itself leaves, because it shows only its newest, stays for as long as a message
+// lives.
 #ifndef MAYFLY_SERVICE_INGEST_COVERAGE_H_
 #define MAYFLY_SERVICE_INGEST_COVERAGE_H_
 

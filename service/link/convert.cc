@@ -388,6 +388,7 @@ link::PageEnd EncodePageEnd(const connectors::Page& page) {
   end.set_caught_up(page.caught_up);
   end.set_history_complete(page.history_complete);
   end.set_position_lost(page.position_lost);
+  end.set_gap(page.gap);
   end.set_skipped_past_horizon(page.skipped_past_horizon);
   if (IsWord(page.warning)) end.set_warning(page.warning);
   return end;
@@ -398,6 +399,7 @@ void DecodePageEnd(link::PageEnd* end, connectors::Page* page) {
   page->caught_up = end->caught_up();
   page->history_complete = end->history_complete();
   page->position_lost = end->position_lost();
+  page->gap = end->gap();
   page->skipped_past_horizon = end->skipped_past_horizon();
   if (IsWord(end->warning())) page->warning = end->warning();
 }

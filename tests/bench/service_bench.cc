@@ -117,16 +117,21 @@ void MeasureFreshness(Rows& rows) {
 }  // namespace
 }  // namespace mayfly::bench
 
+// Takes the options of mayfly_bench; --json FILE writes FILE.service beside its FILE.
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);  // ServiceProcess reports through it
+  std::string json_file;
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (std::string(argv[i]) == "--json") json_file = std::string(argv[i + 1]) + ".service";
+  }
   mayfly::bench::Rows rows;
   mayfly::bench::MeasureFreshness(rows);
   for (const std::string& name : mayfly::testing::Platforms()) {
     mayfly::bench::MeasureMemory(name, rows);
   }
   rows.Print();
-  if (argc == 3 && std::string(argv[1]) == "--json" && !rows.WriteJson(argv[2])) {
-    std::cerr << "service_bench: " << argv[2] << " cannot be written\n";
+  if (!json_file.empty() && !rows.WriteJson(json_file)) {
+    std::cerr << "service_bench: " << json_file << " cannot be written\n";
     return 1;
   }
   return 0;

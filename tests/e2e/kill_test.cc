@@ -235,6 +235,7 @@ TEST_P(Kill, NothingIsLostDoubledSentTwiceOrBack) {
   }
   if (days_ > rule_.period.days()) {
     EXPECT_GT(expired, 0u) << "nothing could come back";
+    EXPECT_GT(edits_ + reread_, 0) << "the platform served nothing of it again";
   }
   EXPECT_TRUE(EverythingIsThere());
   const auto took = std::chrono::steady_clock::now() - begin;

@@ -59,15 +59,18 @@ TEST_P(Slow, ManyDrippingHeadsEndAndKeepNobodyOut) {
     crowd.back()->Send("GET /v1/ping HTTP/1.1\r\nX-A:");
   }
   EXPECT_EQ(Connect(server)->Ask(kPing)->status, 200);
+  int told = 0;  // a late byte may meet a closed socket and take the answer away
   for (const auto& client : crowd) {
     client->Send(" ");  // still dripping
     const auto answer = client->Read();
     if (answer) {
       EXPECT_EQ(answer->status, 408);
+      ++told;
     }
     client->HalfClose();
     EXPECT_EQ(client->ReadToEnd(), "");
   }
+  EXPECT_GT(told, 0);
   crowd.clear();
   EXPECT_TRUE(Eventually([&] { return server.Descriptors() == descriptors; }));
 }
@@ -91,7 +94,7 @@ TEST_P(Slow, IdleConnectionsAreClosed) {
   EXPECT_TRUE(Eventually([&] { return server.Counters().open == 0; }));
 }
 
-TEST_P(Slow, ABodyThatDripsGetsItsAnswer) {
+TEST_P(Slow, ABodyThatStopsGetsItsAnswer) {
   ServerChildOptions options;
   options.limits.body_deadline = milliseconds(300);
   ServerChild server(options);

@@ -71,6 +71,7 @@ struct Collected {
   std::set<std::string> withdrawn;
   std::size_t skipped = 0;
   int lost = 0;
+  int gaps = 0;
   std::string warning;
   bool caught_up = false;
   bool history_complete = false;
@@ -99,6 +100,7 @@ struct Collected {
     }
     skipped += page.skipped_past_horizon;
     lost += page.position_lost ? 1 : 0;
+    gaps += page.gap ? 1 : 0;
     warning = page.warning;
     caught_up = page.caught_up;
     history_complete = page.history_complete;
@@ -302,6 +304,28 @@ TEST_P(MastodonFamily, ABurstLargerThanAPageIsCollectedWhole) {
   }
   Drain(*connector, collected);
   EXPECT_EQ(collected.Texts(), expected);
+  EXPECT_EQ(collected.gaps, 0);
+}
+
+TEST_P(MastodonFamily, WhatAServerStopsShowingIsToldAsAGap) {
+  if (!IsSnac()) GTEST_SKIP() << "only snac shows its newest entries and nothing else";
+  for (int i = 0; i < 70; ++i) {
+    Say("ann@far.example", "@office@social.example history " + std::to_string(i));
+  }
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  EXPECT_LT(collected.Texts().size(), 70u) << "the simulator is kinder than the server";
+  EXPECT_EQ(collected.gaps, 1) << "history";
+  for (int i = 0; i < 70; ++i) {
+    Say("ann@far.example", "@office@social.example burst " + std::to_string(i));
+  }
+  Drain(*connector, collected);
+  EXPECT_LT(collected.Texts().size(), 140u);
+  EXPECT_EQ(collected.gaps, 2) << "a burst between two polls";
+  Say("ann@far.example", "@office@social.example one more");
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.gaps, 2);
 }
 
 TEST_P(MastodonFamily, WhatIsWrittenWhileHistoryIsReadIsNotLost) {

@@ -134,6 +134,7 @@ TEST(WorkerLink, APageArrivesWhole) {
       page.next.value = std::string("next \0\xfe", 7);
       page.caught_up = true;
       page.position_lost = true;
+      page.gap = true;
       page.skipped_past_horizon = 12;
       page.warning = "policy-filters";
       return page;
@@ -174,6 +175,7 @@ TEST(WorkerLink, APageArrivesWhole) {
   EXPECT_TRUE(page->caught_up);
   EXPECT_FALSE(page->history_complete);
   EXPECT_TRUE(page->position_lost);
+  EXPECT_TRUE(page->gap);
   EXPECT_EQ(page->warning, "policy-filters");
   EXPECT_EQ(page->skipped_past_horizon, 12u);
   EXPECT_FALSE(worker.link().broken());

@@ -25,10 +25,12 @@ passed() { sed -n 's/^\([0-9]*% tests passed.*\)/\1/p' "$1" | tail -n 1; }
 sanitize() {
   need "${TEST_PACKAGES[@]}"
   build asan mayfly_tests
+  judges asan
   say "Testing under AddressSanitizer and UndefinedBehaviorSanitizer"
   (cd build/asan && MAYFLY_KILLS="${MAYFLY_SANITIZE_KILLS:-3}" \
     ctest --output-on-failure --no-tests=error -LE 'compile_fail|tidy' ${1+-R "$1"}) ||
     die "Tests failed under the sanitizers." "the report above names file and line"
+  skipped build/asan
   figures "$(passed build/asan/Testing/Temporary/LastTest.log) in build/asan"
 }
 

@@ -126,30 +126,19 @@ const std::vector<WordRule>& WordRules() {
        {
            "store/model/sensitive.h",  // defines it
            // Records and rows. Core and the thread writer turn platform ids into blind keys.
-           "store/codec.cc",
-           "store/core.cc",
-           "store/core.h",
-           "store/thread_writer.cc",
-           "store/accounts.cc",
-           "store/collection.cc",
-           "store/conversations.cc",
-           "store/outbox_queue.cc",
-           "store/tokens.cc",
+           "store/codec.cc", "store/core.cc", "store/core.h", "store/thread_writer.cc",
+           "store/accounts.cc", "store/collection.cc", "store/conversations.cc",
+           "store/outbox_queue.cc", "store/tokens.cc",
            // Frames between core and worker, and the sealing of a rotated credential.
-           "service/link/convert.cc",
-           "service/worker/worker.cc",
+           "service/link/convert.cc", "service/worker/worker.cc",
            // Compares handles.
            "connectors/mentions.cc",
            // What people may read or give: the REST API and the printed token.
-           "service/api/auth.cc",
-           "service/api/render.cc",
+           "service/api/auth.cc", "service/api/render.cc",
            "service/api/handlers/operation_handlers.cc",  // a new token, once
-           "service/command_line.cc",
-           "service/demo/",
+           "service/command_line.cc", "service/demo/",
            // Platforms.
-           "connectors/http_client.cc",
-           "connectors/*/api_types.cc",
-           "connectors/*/client.cc",
+           "connectors/http_client.cc", "connectors/*/api_types.cc", "connectors/*/client.cc",
            "connectors/*/connector.cc",
            "connectors/*/fuzz.cc",  // tests only
        },

@@ -88,6 +88,41 @@ TEST(Coverage, AServiceThatWasDownSaysSo) {
   EXPECT_EQ(coverage.holes[0].from, kNow);
 }
 
+TEST(Coverage, WhatThePlatformNoLongerShowsIsAHoleThatNothingFills) {
+  connectors::Page page = CaughtUp(false);
+  page.gap = true;
+  Coverage coverage = AfterPage(Healthy(), page, kNow + minutes(7), kHorizon);
+  ASSERT_EQ(coverage.holes.size(), 1u);
+  EXPECT_EQ(coverage.holes[0].reason, "not-served");
+  EXPECT_EQ(coverage.holes[0].from, kNow);
+  EXPECT_EQ(coverage.holes[0].until, kNow + minutes(7));
+  EXPECT_FALSE(coverage.holes[0].fillable);
+
+  coverage = AfterPage(coverage, CaughtUp(true), kNow + minutes(8), kHorizon);
+  EXPECT_FALSE(coverage.holes[0].filled_at.has_value());
+  EXPECT_EQ(coverage.covered_until, kNow + minutes(8));
+}
+
+TEST(Coverage, AGapAfterAnOutageIsOneHole) {
+  Coverage coverage = AfterStart(Healthy(), kNow + hours(3), kInterval);
+  connectors::Page page = CaughtUp(false);
+  page.gap = true;
+  coverage = AfterPage(coverage, page, kNow + hours(3), kHorizon);
+  ASSERT_EQ(coverage.holes.size(), 1u);
+  EXPECT_EQ(coverage.holes[0].reason, "not-served");
+  EXPECT_EQ(coverage.holes[0].from, kNow);
+  EXPECT_EQ(coverage.holes[0].until, kNow + hours(3));
+  EXPECT_FALSE(coverage.holes[0].filled_at.has_value());
+}
+
+TEST(Coverage, AGapInHistoryBeginsAtTheHorizon) {
+  connectors::Page page = CaughtUp(true);
+  page.gap = true;
+  const Coverage coverage = AfterPage({}, page, kNow, kHorizon);
+  ASSERT_EQ(coverage.holes.size(), 1u);
+  EXPECT_EQ(coverage.holes[0].from, kHorizon);
+}
+
 TEST(Coverage, HolesStayBoundedAndKeepTheUnfilledOnes) {
   Coverage coverage = Healthy();
   TimePoint now = kNow;
