@@ -11,7 +11,9 @@
 namespace mayfly::connectors::bluesky {
 namespace {
 
-constexpr json::Limits kLimits = {.bytes_max = kBodyBytesMax, .items_max = 400'000};
+// A page of 100 conversations of 50 people each is far below; a tree of more would not fit into a
+// worker.
+constexpr json::Limits kLimits = {.bytes_max = kBodyBytesMax, .items_max = 100'000};
 constexpr std::string_view kConvoDefs = "chat.bsky.convo.defs#";
 
 tl::unexpected<Error> Broken(const std::string& at, const char* what) {

@@ -435,7 +435,7 @@ std::vector<JsonCase> JsonTable() {
       {"a byte order mark", "\xef\xbb\xbf{}"},
       {"UTF-16", "\xff\xfe{\0}\0"s},
       {"a lone surrogate for a value", R"("\ud800")"},
-      {"a million items", "[" + Repeated("0,", 1'000'000) + "0]"},
+      {"300,000 items", "[" + Repeated("0,", 300'000) + "0]"},
       {"every id a number", R"({"id":1,"did":2,"handle":3,"accessJwt":4,"refreshJwt":5})"},
       {"null", "null"},
       {"a number", "7"},
