@@ -7,3 +7,8 @@ mayfly_test(http_client_tests
   LIBRARIES mayfly::http mayfly::simulators OpenSSL::SSL OpenSSL::Crypto
   LABELS integration)
 mayfly_test(repair_json_tests SOURCES unit/repair_json_test.cc LIBRARIES mayfly::connectors LABELS unit)
+if(MAYFLY_SANITIZE MATCHES "address")
+  foreach(program http_client_tests platform_hostile_test)
+    target_sources(${program} PRIVATE support/leaks_of_libraries.cc)
+  endforeach()
+endif()
