@@ -56,6 +56,8 @@ TimePoint Poller::RunOnce(std::stop_token stop) {
     started_ = true;
   }
   auto caught_up = PollOnce(*account, stop);
+  // A call that we cut says nothing about the account.
+  if (!caught_up && stop.stop_requested()) return clock_.Now();
   if (!caught_up) return HandleError(caught_up.error());
   return pacer_.AfterSuccess(clock_.Now(), *caught_up);
 }
