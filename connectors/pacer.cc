@@ -21,6 +21,15 @@ std::uint64_t NextRandom(std::uint64_t& state) {
 
 }  // namespace
 
+std::optional<TimePoint> RetryHint(TimePoint now, const Error& error) {
+  if (!error.retry_at && !error.retry_after) return std::nullopt;
+  // With two, the one that asks for more patience. The delay is cut before it is added, since a
+  // hostile one could overflow.
+  TimePoint wanted = error.retry_at.value_or(now);
+  if (error.retry_after) wanted = std::max(wanted, now + std::min(*error.retry_after, kHintMax));
+  return std::min(wanted, now + kHintMax);
+}
+
 TimePoint Pacer::AfterSuccess(TimePoint now, bool caught_up) {
   failures_ = 0;
   return caught_up ? now + Jittered(options_.interval) : now;
@@ -29,14 +38,7 @@ TimePoint Pacer::AfterSuccess(TimePoint now, bool caught_up) {
 TimePoint Pacer::AfterError(TimePoint now, const Error& error) {
   if (failures_ < std::numeric_limits<std::uint32_t>::max()) ++failures_;
   const TimePoint earliest = now + options_.backoff_first;
-  const TimePoint latest = std::max(now + kHintMax, earliest);
-  if (error.retry_at || error.retry_after) {
-    // A hint is taken as it is; with two, the one that asks for more patience. The delay is cut
-    // before it is added, since a hostile one could overflow.
-    TimePoint wanted = error.retry_at.value_or(now);
-    if (error.retry_after) wanted = std::max(wanted, now + std::min(*error.retry_after, kHintMax));
-    return std::clamp(wanted, earliest, latest);
-  }
+  if (const auto hint = RetryHint(now, error)) return std::max(*hint, earliest);
   milliseconds delay = options_.backoff_first;
   for (std::uint32_t i = 1; i < failures_ && delay < options_.backoff_max; ++i) delay *= 2;
   return now + Jittered(std::min(delay, options_.backoff_max));

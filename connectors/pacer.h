@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 
 #include "store/model/result.h"
 #include "store/model/time.h"
@@ -16,6 +17,14 @@ struct PacerOptions {
   std::chrono::milliseconds backoff_max{300'000};  //
   std::uint64_t jitter_seed = 0;                   // spreads accounts: up to 10 % sooner
 };
+
+// How long to leave an account alone that only a person can repair (kCredentialDead,
+// kMissingPrivilege). It is asked again, rarely, because a platform may have been wrong about it.
+inline constexpr std::chrono::minutes kRepairInterval{60};
+
+// When the platform wants to be asked again at the soonest: the later of retry_at and retry_after,
+// but no later than a day from `now`, whatever it says. nullopt when it said nothing.
+std::optional<TimePoint> RetryHint(TimePoint now, const Error& error);
 
 // Not thread-safe.
 class Pacer {

@@ -23,9 +23,14 @@ AccountRunner::AccountRunner(store::Store& store, WorkerPool& workers, Clock& cl
       sender_(store, clock, account.id),
       thread_([this](std::stop_token stop) { Run(stop); }) {}
 
-AccountRunner::~AccountRunner() {
+void AccountRunner::Stop() {
+  if (!thread_.joinable()) return;
   thread_.request_stop();
-  if (const auto link = workers_.Current(account_.id)) link->Abort();
+  workers_.Release(account_.id);  // cuts the call under way
+  checks_.lock();                 // those under way end, later ones see the stop
+  checks_.unlock();
+  thread_.join();
+  workers_.Release(account_.id);  // in case one of them asked for a worker in between
 }
 
 void AccountRunner::PollNow() {
@@ -46,8 +51,10 @@ void AccountRunner::ReplyQueued() {
 }
 
 Result<connectors::CheckReport> AccountRunner::Check() {
-  MAYFLY_ASSIGN_OR_RETURN(const std::shared_ptr<WorkerLink> link,
-                          workers_.Acquire(account_, std::stop_token()));
+  const std::shared_lock under_way(checks_);
+  const std::stop_token stop = thread_.get_stop_token();
+  if (stop.stop_requested()) return Fail(ErrorCode::kUnavailable, "the account is stopped");
+  MAYFLY_ASSIGN_OR_RETURN(const std::shared_ptr<WorkerLink> link, workers_.Acquire(account_, stop));
   return link->Check();
 }
 
@@ -96,7 +103,7 @@ void AccountRunners::Stop() {
     runners.swap(runners_);
   }
   workers_.Stop();
-  runners.clear();
+  for (auto& [id, runner] : runners) runner->Stop();
 }
 
 void AccountRunners::AccountConnected(AccountId id) {
@@ -121,9 +128,7 @@ void AccountRunners::AccountDisconnected(AccountId id) {
     runner = std::move(found->second);
     runners_.erase(found);
   }
-  workers_.Release(id);
-  runner.reset();
-  workers_.Release(id);  // in case the thread asked for a worker in between
+  runner->Stop();  // others may hold it: its end would not be enough
 }
 
 Result<std::shared_ptr<AccountRunner>> AccountRunners::Find(AccountId id) const {
@@ -159,17 +164,17 @@ Result<Account> AccountRunners::ReplaceCredential(AccountId id, const Credential
     return Fail(ErrorCode::kCredentialDead, "the account is disconnected");
   }
   AccountDisconnected(id);  // its worker would answer for the old one
-  Result<Account> changed = TryAndKeep(account, credential, if_revision, actor);
+  Result<Account> changed = workers_.Try(account, credential, [&](const WorkerPool::Trial& trial) {
+    return Keep(account, trial, if_revision, actor);
+  });
   AccountConnected(id);
   Log(LogLevel::kInfo, changed ? "account.credential-replaced" : "account.credential-refused",
       {{LogKey::kAccount, id.ToString()}});
   return changed;
 }
 
-Result<Account> AccountRunners::TryAndKeep(const Account& account, const Credential& credential,
-                                           std::optional<std::uint64_t> if_revision,
-                                           const Actor& actor) {
-  MAYFLY_ASSIGN_OR_RETURN(const WorkerPool::Trial trial, workers_.Try(account, credential));
+Result<Account> AccountRunners::Keep(const Account& account, const WorkerPool::Trial& trial,
+                                     std::optional<std::uint64_t> if_revision, const Actor& actor) {
   if (!trial.report.permissions_missing.empty()) {
     return Fail(ErrorCode::kMissingPrivilege, trial.report.permissions_missing.front());
   }

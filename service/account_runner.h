@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <thread>
 
 #include "service/api/context.h"
@@ -20,10 +21,14 @@ class AccountRunner {
  public:
   AccountRunner(store::Store& store, WorkerPool& workers, Clock& clock, const Account& account,
                 std::chrono::milliseconds interval);
-  ~AccountRunner();  // stops and joins
+  ~AccountRunner() { Stop(); }
+  // Cuts the call under way and ends the account's worker. When it returns neither the thread nor a
+  // Check uses a worker any more, nor ever will, whoever still holds a reference. From then on the
+  // account's worker is somebody else's, so a second call does nothing. One thread at a time.
+  void Stop();
   void PollNow();
   void ReplyQueued();
-  // Any thread. Asks the platform; waits for the call under way.
+  // Any thread. Asks the platform; waits for the call under way. kUnavailable once stopped.
   Result<connectors::CheckReport> Check();
 
  private:
@@ -36,6 +41,7 @@ class AccountRunner {
   const Account account_;
   Poller poller_;
   Sender sender_;
+  std::shared_mutex checks_;  // shared by each Check under way; Stop waits until it has it alone
   std::mutex mutex_;
   std::condition_variable_any wake_;
   bool poll_now_ = false;
@@ -64,8 +70,8 @@ class AccountRunners final : public api::AccountRuntime {
   void ReplyQueued(const ReplyId& id) override;
 
  private:
-  Result<Account> TryAndKeep(const Account& account, const Credential& credential,
-                             std::optional<std::uint64_t> if_revision, const Actor& actor);
+  Result<Account> Keep(const Account& account, const WorkerPool::Trial& trial,
+                       std::optional<std::uint64_t> if_revision, const Actor& actor);
   Result<std::shared_ptr<AccountRunner>> Find(AccountId id) const;
 
   store::Store& store_;

@@ -36,6 +36,10 @@ class ChangeObserver {
   // After each commit that changed something, in the order of commits, on the thread that
   // committed, under the store's commit lock: return soon and do not call the store.
   virtual void OnCommitted(const std::vector<ChangeNotice>& changes) = 0;
+  // A commit that would have been told may or may not have happened, and will never be told: what
+  // is shown must be read again. Called once when the commit failed, and again when the store has
+  // found out and shows what it found. As OnCommitted otherwise.
+  virtual void OnDoubt() = 0;
 };
 
 }  // namespace mayfly::store

@@ -842,7 +842,11 @@ Transaction::~Transaction() { core_.audit_uncommitted_ = 0; }
 
 Status Transaction::Begin() {
   if (!core_.in_doubt_) return {};
-  return core_.ReloadCounters();
+  MAYFLY_RETURN_IF_ERROR(core_.ReloadCounters());
+  // Accounts are shown as they were before the commit until here.
+  const bool untold = std::exchange(core_.changes_in_doubt_, false);
+  if (untold && core_.observer_ != nullptr) core_.observer_->OnDoubt();
+  return {};
 }
 
 Result<Bytes16> Transaction::ConversationBlind(ExpiryDay day, const ConversationId& id) {
@@ -1159,10 +1163,15 @@ Status Transaction::Commit() {
   auto committed = core_.engine_->Commit(batch_, core_.options_.durability);
   batch_ = {};
   if (!committed) {
-    changes_.clear();
+    const bool untold = !std::exchange(changes_, {}).empty();
     // It may have happened all the same. What the caches say about it is worth nothing.
     if (heads_moved_) core_.head_moves_.fetch_add(1);
     core_.DistrustCaches();
+    // Repeated, it would find its work done and nothing to tell.
+    if (untold && committed.error().code == ErrorCode::kOutcomeUnknown) {
+      core_.changes_in_doubt_ = true;
+      if (core_.observer_ != nullptr) core_.observer_->OnDoubt();
+    }
     return committed;
   }
   Publish();

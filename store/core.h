@@ -257,7 +257,8 @@ class Core {
 
   Mutex commit_mutex_;
   // Guarded by the commit lock.
-  bool in_doubt_ = false;  // a commit failed: counters are read again before the next one
+  bool in_doubt_ = false;          // a commit failed: counters are read again before the next one
+  bool changes_in_doubt_ = false;  // and its observer has not been told what it would have been
   std::uint64_t next_sequence_ = 1;
   std::uint64_t next_audit_ = 1;
   std::uint64_t audit_uncommitted_ = 0;

@@ -4,6 +4,9 @@ mayfly_test(core_tests
   LIBRARIES mayfly_core LABELS unit)
 mayfly_test(sender_tests SOURCES integration/sender_test.cc
             LIBRARIES mayfly_core mayfly_worker_side mayfly::engines LABELS integration)
+mayfly_test(worker_pool_tests SOURCES integration/worker_pool_test.cc
+            LIBRARIES mayfly_core mayfly_worker_side mayfly_protocols mayfly::engines
+            LABELS integration)
 
 # The real programs, end to end. The simulated platform and the clock live in the test's own process.
 add_library(mayfly_e2e_support STATIC support/service_process.cc support/citizen.cc

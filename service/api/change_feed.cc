@@ -19,6 +19,12 @@ void ChangeFeed::OnCommitted(const std::vector<store::ChangeNotice>& changes) {
   while (entries_.size() > capacity_) entries_.pop_front();
 }
 
+void ChangeFeed::OnDoubt() {
+  const std::lock_guard lock(mutex_);
+  epoch_ = NewRequestId();
+  entries_.clear();  // no position reaches them any more
+}
+
 ChangeFeed::Page ChangeFeed::Read(std::string_view after, std::size_t limit) const {
   const std::lock_guard lock(mutex_);
   Page page;

@@ -1,8 +1,9 @@
 // The latest changes, in memory only: what was forgotten here is forgotten everywhere.
 //
 // A client takes a position, reads what it shows, and asks from time to time what changed since
-// then. Positions hold the feed's epoch, drawn at start: one of an earlier process, or one that the
-// ring no longer reaches back to, cannot be continued, and the client reads everything again.
+// then. Positions hold the feed's epoch, drawn at start and again when the store cannot say whether
+// a commit happened: one of an earlier epoch, or one that the ring no longer reaches back to,
+// cannot be continued, and the client reads everything again.
 #ifndef MAYFLY_SERVICE_API_CHANGE_FEED_H_
 #define MAYFLY_SERVICE_API_CHANGE_FEED_H_
 
@@ -41,6 +42,7 @@ class ChangeFeed final : public store::ChangeObserver {
   Page Read(std::string_view after, std::size_t limit) const;
 
   void OnCommitted(const std::vector<store::ChangeNotice>& changes) override;
+  void OnDoubt() override;
 
  private:
   std::string PositionOf(std::uint64_t sequence) const;
@@ -48,8 +50,8 @@ class ChangeFeed final : public store::ChangeObserver {
 
   const Clock& clock_;
   const std::size_t capacity_;
-  const std::string epoch_;
   mutable std::mutex mutex_;
+  std::string epoch_;
   std::deque<Entry> entries_;
   std::uint64_t last_ = 0;  // sequence of the newest
 };

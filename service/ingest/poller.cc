@@ -32,10 +32,6 @@ AccountState StateFor(const Error& error) {
   }
 }
 
-// How long to leave an account alone that only a person can repair. It is asked again, rarely,
-// because a platform may have been wrong about it.
-constexpr std::chrono::minutes kDeadInterval{60};
-
 }  // namespace
 
 Poller::Poller(store::Store& store, WorkerPool& workers, Clock& clock, const Account& account,
@@ -60,6 +56,8 @@ TimePoint Poller::RunOnce(std::stop_token stop) {
     started_ = true;
   }
   auto caught_up = PollOnce(*account, stop);
+  // A call that we cut says nothing about the account.
+  if (!caught_up && stop.stop_requested()) return clock_.Now();
   if (!caught_up) return HandleError(caught_up.error());
   return pacer_.AfterSuccess(clock_.Now(), *caught_up);
 }
@@ -129,7 +127,7 @@ TimePoint Poller::HandleError(const Error& error) {
         {{LogKey::kAccount, account_.ToString()}, {LogKey::kError, ToString(noted.error().code)}});
   }
   if (state == AccountState::kCredentialDead || state == AccountState::kMissingPrivilege) {
-    return now + kDeadInterval;
+    return now + connectors::kRepairInterval;
   }
   return pacer_.AfterError(now, error);
 }

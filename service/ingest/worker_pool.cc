@@ -17,6 +17,12 @@ std::chrono::milliseconds Delay(const WorkerPoolOptions& options, std::uint32_t 
   return std::min(delay, options.restart_delay_max);
 }
 
+Error Stopping() { return {.code = ErrorCode::kUnavailable, .message = "the service is stopping"}; }
+
+Error OnTrial() {
+  return {.code = ErrorCode::kUnavailable, .message = "a new credential of the account is tried"};
+}
+
 }  // namespace
 
 WorkerPool::WorkerPool(ControlClient& control, store::Store& store, const Clock& clock,
@@ -30,45 +36,68 @@ WorkerPool::~WorkerPool() { Stop(); }
 
 Result<std::shared_ptr<WorkerLink>> WorkerPool::Acquire(const Account& account,
                                                         std::stop_token stop) {
+  return AcquireFor(nullptr, account, std::move(stop));
+}
+
+Result<std::shared_ptr<WorkerLink>> WorkerPool::AcquireFor(const TrialCredential& trial,
+                                                           const Account& account,
+                                                           std::stop_token stop) {
   std::uint64_t epoch = 0;
-  std::optional<Credential> credential;
+  std::uint64_t epoch_before = 0;
   std::shared_ptr<WorkerLink> broken;
+  Steady::duration wait{};
   {
-    const std::lock_guard lock(mutex_);
-    if (stopping_) return Fail(ErrorCode::kUnavailable, "the service is stopping");
+    std::unique_lock lock(mutex_);
+    // One brings it up for all: before it is greeted a worker does nothing for anybody.
+    changed_.wait(lock, stop, [&] {
+      const Entry& entry = entries_[account.id];
+      return stopping_ || entry.trial != trial || !entry.starting;
+    });
+    if (stopping_ || stop.stop_requested()) return Fail(Stopping());
     Entry& entry = entries_[account.id];
+    if (entry.trial != trial) return Fail(OnTrial());
     if (entry.link != nullptr && !entry.link->broken()) return entry.link;
     if (entry.link != nullptr) {
-      // Its frames can no longer be trusted; the process goes too, and its end is counted when the
-      // supervisor reports it.
+      // Its frames can no longer be trusted; the process goes too, and its end is counted here.
       broken = std::move(entry.link);
       entry.link.reset();
       ++entry.ends_in_row;
       entry.not_before = Steady::now() + Delay(options_, entry.ends_in_row);
-      epoch = entry.epoch;
-      entry.epoch = 0;
+      epoch_before = std::exchange(entry.epoch, 0);
+    }
+    wait = entry.not_before - Steady::now();
+    if (wait <= Steady::duration::zero()) {
+      epoch = entry.epoch = next_epoch_++;
+      entry.starting = true;
     }
   }
   if (broken != nullptr) {
-    MAYFLY_RETURN_IF_ERROR(control_.StopWorker(account.id, epoch));
+    EndWorker(account.id, epoch_before);
     broken.reset();
   }
+  if (epoch == 0) {
+    return Fail(Error{.code = ErrorCode::kUnavailable,
+                      .message = "the worker ended; it starts again after a delay",
+                      .retry_after = std::chrono::ceil<std::chrono::milliseconds>(wait)});
+  }
+  auto link = Start(trial, account, epoch, std::move(stop));
   {
     const std::lock_guard lock(mutex_);
-    Entry& entry = entries_[account.id];
-    const auto wait = entry.not_before - Steady::now();
-    if (wait > Steady::duration::zero()) {
-      return Fail(Error{.code = ErrorCode::kUnavailable,
-                        .message = "the worker ended; it starts again after a delay",
-                        .retry_after = std::chrono::ceil<std::chrono::milliseconds>(wait)});
-    }
-    epoch = next_epoch_++;
-    entry.epoch = epoch;
-    entry.starting = true;
-    if (entry.trial != nullptr) credential = *entry.trial;
+    if (Entry* const entry = EntryOf(account.id, epoch)) entry->starting = false;
   }
-  if (!credential) {
+  changed_.notify_all();
+  return link;
+}
+
+Result<std::shared_ptr<WorkerLink>> WorkerPool::Start(const TrialCredential& trial,
+                                                      const Account& account, std::uint64_t epoch,
+                                                      std::stop_token stop) {
+  std::optional<Credential> credential;
+  if (trial == nullptr) {
     MAYFLY_ASSIGN_OR_RETURN(credential, store_.accounts().RevealCredential(account.id));
+  } else {
+    const std::lock_guard lock(mutex_);
+    credential = *trial;
   }
   MAYFLY_RETURN_IF_ERROR(control_.StartWorker(account.id, epoch));
 
@@ -76,19 +105,13 @@ Result<std::shared_ptr<WorkerLink>> WorkerPool::Acquire(const Account& account,
   {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, stop, options_.start_deadline, [&] {
-      const Entry& entry = entries_[account.id];
-      return stopping_ || entry.epoch != epoch || !entry.starting || entry.link != nullptr;
+      const Entry* const entry = EntryOf(account.id, epoch);
+      return stopping_ || entry == nullptr || entry->link != nullptr;
     });
-    Entry& entry = entries_[account.id];
-    if (stopping_ || stop.stop_requested()) {
-      return Fail(ErrorCode::kUnavailable, "the service is stopping");
-    }
-    if (entry.epoch != epoch || entry.link == nullptr) {
-      entry.starting = false;
-      return Fail(ErrorCode::kUnavailable, "the worker did not start");
-    }
-    link = entry.link;
+    if (stopping_ || stop.stop_requested()) return Fail(Stopping());
+    if (const Entry* const entry = EntryOf(account.id, epoch)) link = entry->link;
   }
+  if (link == nullptr) return Fail(ErrorCode::kUnavailable, "the worker did not start");
   auto hello = link->Hello(account.platform, {.options = account.options,
                                               .credential = *std::move(credential),
                                               .renew = nullptr,
@@ -101,26 +124,66 @@ Result<std::shared_ptr<WorkerLink>> WorkerPool::Acquire(const Account& account,
   return link;
 }
 
-Result<WorkerPool::Trial> WorkerPool::Try(const Account& account, Credential credential) {
+// The account's entry, while the worker asked for last is this one.
+WorkerPool::Entry* WorkerPool::EntryOf(AccountId account, std::uint64_t epoch) {
+  const auto found = entries_.find(account);
+  return found != entries_.end() && found->second.epoch == epoch ? &found->second : nullptr;
+}
+
+Result<Account> WorkerPool::Try(const Account& account, Credential credential, const Keep& keep) {
   const auto trial = std::make_shared<Credential>(std::move(credential));
-  {
-    const std::lock_guard lock(mutex_);
-    entries_[account.id].trial = trial;
-  }
-  const auto link = Acquire(account, std::stop_token());
+  if (!HandOver(account.id, nullptr, trial)) return Fail(OnTrial());
+  const auto link = AcquireFor(trial, account, std::stop_token());
   Result<connectors::CheckReport> report =
       link ? (*link)->Check() : Result<connectors::CheckReport>(Fail(link.error()));
-  Release(account.id);
-  if (!report) return Fail(std::move(report).error());
+  HandOver(account.id, trial, trial);  // ends the worker
+  Result<Account> kept = report ? keep(Tried(*std::move(report), trial))
+                                : Result<Account>(Fail(std::move(report).error()));
+  HandOver(account.id, trial, nullptr);
+  return kept;
+}
+
+WorkerPool::Trial WorkerPool::Tried(connectors::CheckReport report,
+                                    const TrialCredential& trial) const {
   const std::lock_guard lock(mutex_);
-  return Trial{.report = *std::move(report), .credential = *trial};
+  return {.report = std::move(report), .credential = *trial};
+}
+
+bool WorkerPool::HandOver(AccountId account, const TrialCredential& from,
+                          const TrialCredential& to) {
+  std::shared_ptr<WorkerLink> link;
+  std::uint64_t epoch = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(account);
+    if (found != entries_.end()) {
+      if (found->second.trial != from) return false;
+      link = std::move(found->second.link);
+      epoch = found->second.epoch;
+      entries_.erase(found);
+    }
+    if (to != nullptr) entries_[account].trial = to;
+  }
+  changed_.notify_all();
+  if (link != nullptr) link->Abort();
+  if (epoch != 0) EndWorker(account, epoch);
+  return true;
+}
+
+void WorkerPool::EndWorker(AccountId account, std::uint64_t epoch) {
+  if (auto stopped = control_.StopWorker(account, epoch); !stopped) {
+    // The supervisor is gone; the worker ends with its pipe.
+    Log(LogLevel::kWarning, "worker.stop-unasked", {{LogKey::kAccount, account.ToString()}});
+  }
 }
 
 std::shared_ptr<WorkerLink> WorkerPool::Current(AccountId account) const {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(account);
-  if (found == entries_.end() || found->second.link == nullptr) return nullptr;
-  return found->second.link->broken() ? nullptr : found->second.link;
+  if (found == entries_.end()) return nullptr;
+  const Entry& entry = found->second;
+  const bool usable = entry.link != nullptr && !entry.link->broken();
+  return usable && !entry.starting && entry.trial == nullptr ? entry.link : nullptr;
 }
 
 void WorkerPool::CountAnswer(AccountId account) {
@@ -134,26 +197,7 @@ bool WorkerPool::InCrashLoop(AccountId account) const {
   return found != entries_.end() && found->second.ends_in_row >= options_.crash_loop_after;
 }
 
-void WorkerPool::Release(AccountId account) {
-  std::shared_ptr<WorkerLink> link;
-  std::uint64_t epoch = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(account);
-    if (found == entries_.end()) return;
-    link = std::move(found->second.link);
-    epoch = found->second.epoch;
-    entries_.erase(found);
-  }
-  changed_.notify_all();
-  if (link != nullptr) link->Abort();
-  if (epoch != 0) {
-    if (auto stopped = control_.StopWorker(account, epoch); !stopped) {
-      // The supervisor is gone; the worker ends with its pipe.
-      Log(LogLevel::kWarning, "worker.stop-unasked", {{LogKey::kAccount, account.ToString()}});
-    }
-  }
-}
+void WorkerPool::Release(AccountId account) { HandOver(account, nullptr, nullptr); }
 
 void WorkerPool::Stop() {
   {
@@ -169,11 +213,10 @@ void WorkerPool::Stop() {
 void WorkerPool::OnStarted(ControlClient::WorkerStarted started) {
   const AccountId account = started.account;
   const std::uint64_t epoch = started.pipes.epoch;
-  std::shared_ptr<Credential> trial;
+  TrialCredential trial;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(account);
-    if (found != entries_.end() && found->second.epoch == epoch) trial = found->second.trial;
+    if (const Entry* const entry = EntryOf(account, epoch)) trial = entry->trial;
   }
   auto link = std::make_shared<WorkerLink>(
       started.pipes, [this, account, trial](const Credential& renewed) -> Status {
@@ -186,11 +229,10 @@ void WorkerPool::OnStarted(ControlClient::WorkerStarted started) {
       });
   {
     const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(account);
+    Entry* const entry = EntryOf(account, epoch);
     // A late answer to a question nobody asks any more: the link dies here and the worker with it.
-    if (found == entries_.end() || found->second.epoch != epoch || stopping_) return;
-    found->second.link = std::move(link);
-    found->second.starting = false;
+    if (entry == nullptr || !entry->starting || stopping_) return;
+    entry->link = std::move(link);
   }
   changed_.notify_all();
 }
@@ -198,14 +240,13 @@ void WorkerPool::OnStarted(ControlClient::WorkerStarted started) {
 void WorkerPool::OnEnded(const ControlClient::WorkerEnded& ended) {
   {
     const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(ended.account);
-    if (found == entries_.end() || found->second.epoch != ended.epoch) return;
-    Entry& entry = found->second;
-    entry.link.reset();
-    entry.starting = false;
-    entry.epoch = 0;
-    ++entry.ends_in_row;
-    entry.not_before = Steady::now() + Delay(options_, entry.ends_in_row);
+    Entry* const entry = EntryOf(ended.account, ended.epoch);
+    if (entry == nullptr) return;
+    entry->link.reset();
+    entry->starting = false;
+    entry->epoch = 0;
+    ++entry->ends_in_row;
+    entry->not_before = Steady::now() + Delay(options_, entry->ends_in_row);
   }
   changed_.notify_all();
   Log(LogLevel::kWarning, "worker.ended",

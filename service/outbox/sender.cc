@@ -1,7 +1,9 @@
 #include "service/outbox/sender.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "connectors/pacer.h"
 #include "service/logging.h"
 
 namespace mayfly::service {
@@ -15,13 +17,15 @@ bool MayBeTriedAgain(ErrorCode code) {
 
 }  // namespace
 
-std::optional<TimePoint> Sender::DueAt(const Reply& reply) const {
+TimePoint Sender::DueAt(const Reply& reply) const {
   if (reply.state == ReplyState::kQueued) {
     return reply.not_before.value_or(reply.created_at);
   }
   if (reply.state == ReplyState::kUnknown) {
     const std::size_t next = std::min<std::size_t>(reply.looks, options_.looks.size() - 1);
-    return reply.state_since + options_.looks[next];
+    const TimePoint due = reply.state_since + options_.looks[next];
+    const auto failed = failed_looks_.find(reply.id);
+    return failed == failed_looks_.end() ? due : std::max(due, failed->second.next);
   }
   return reply.state_since;
 }
@@ -33,6 +37,9 @@ std::optional<TimePoint> Sender::RunOnce(WorkerLink* link) {
     return clock_.Now() + std::chrono::seconds(10);
   }
   std::optional<TimePoint> next;
+  const auto call_again = [&](TimePoint at) { next = next ? std::min(*next, at) : at; };
+  // What is not seen below is settled or gone, and forgotten with this.
+  std::map<ReplyId, FailedLooks> failed_before = std::exchange(failed_looks_, {});
   for (const Reply& reply : *pending) {
     if (reply.account != account_) continue;
     if (reply.state == ReplyState::kSending) {
@@ -42,20 +49,22 @@ std::optional<TimePoint> Sender::RunOnce(WorkerLink* link) {
           reply.id, "outbox.unknown-not-stored");
       continue;
     }
-    const std::optional<TimePoint> due = DueAt(reply);
-    if (!due) continue;
-    if (*due > clock_.Now()) {
-      next = next ? std::min(*next, *due) : *due;
+    if (auto kept = failed_before.extract(reply.id)) failed_looks_.insert(std::move(kept));
+    if (const TimePoint due = DueAt(reply); due > clock_.Now()) {
+      call_again(due);
       continue;
     }
     const TimePoint soon = clock_.Now() + std::chrono::seconds(1);
-    next = next ? std::min(*next, soon) : soon;
-    if (link == nullptr || link->broken()) continue;
+    if (link == nullptr || link->broken()) {
+      call_again(soon);
+      continue;
+    }
     if (reply.state == ReplyState::kQueued) {
       SendOne(reply, *link);
     } else {
       SettleOne(reply, *link);
     }
+    call_again(std::max(soon, DueAt(reply)));
   }
   return next;
 }
@@ -93,8 +102,9 @@ void Sender::SendOne(const Reply& reply, WorkerLink& link) {
   if (MayBeTriedAgain(error.code) && job->reply.attempts < options_.attempts_max) {
     TimePoint not_before =
         now + std::chrono::seconds(1LL << std::min<std::uint32_t>(job->reply.attempts, 8));
-    if (error.retry_after) not_before = std::max(not_before, now + *error.retry_after);
-    if (error.retry_at) not_before = std::max(not_before, *error.retry_at);
+    if (const auto hint = connectors::RetryHint(now, error)) {
+      not_before = std::max(not_before, *hint);
+    }
     Note(store_.outbox().Requeue(reply.id, not_before, now), reply.id, "outbox.requeue-not-stored");
     return;
   }
@@ -123,8 +133,10 @@ void Sender::SettleOne(const Reply& reply, WorkerLink& link) {
     // Not a look: the platform did not show us anything.
     Log(LogLevel::kWarning, "reply.look-failed",
         {{LogKey::kAccount, account_.ToString()}, {LogKey::kError, ToString(found.error().code)}});
+    PutOffLook(reply.id, found.error(), now);
     return;
   }
+  failed_looks_.erase(reply.id);
   for (const connectors::SentReply& candidate : *found) {
     auto other = store_.outbox().IsSomethingElse(candidate.id, job->reply, now);
     if (!other) {
@@ -142,6 +154,23 @@ void Sender::SettleOne(const Reply& reply, WorkerLink& link) {
     return;
   }
   Note(store_.outbox().CountLook(reply.id, now), reply.id, "outbox.look-not-stored");
+}
+
+void Sender::PutOffLook(const ReplyId& id, const Error& error, TimePoint now) {
+  FailedLooks& failed = failed_looks_[id];
+  std::chrono::milliseconds delay = options_.failed_look_delay_first;
+  for (std::uint32_t i = 0; i < failed.in_row && delay < options_.failed_look_delay_max; ++i) {
+    delay *= 2;
+  }
+  ++failed.in_row;
+  delay = std::min(delay, options_.failed_look_delay_max);
+  if (error.code == ErrorCode::kCredentialDead || error.code == ErrorCode::kMissingPrivilege) {
+    delay = std::max<std::chrono::milliseconds>(delay, connectors::kRepairInterval);
+  }
+  failed.next = now + delay;
+  if (const auto hint = connectors::RetryHint(now, error)) {
+    failed.next = std::max(failed.next, *hint);
+  }
 }
 
 // The reply stays in the state that is on disk; a restart turns `sending` into `unknown`, so

@@ -25,6 +25,7 @@
 #include "tests/support/api_contract.h"
 #include "tests/support/api_request.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/temp_store.h"
 
 namespace mayfly::service::api {
 namespace {
@@ -87,7 +88,9 @@ class RestTest : public ::testing::Test {
     ASSERT_TRUE(store::CreateKeyVault(keys, master).has_value());
     auto vault = store::OpenKeyVault(keys, std::move(master));
     ASSERT_TRUE(vault.has_value());
-    auto store = store::Store::Open(store::MakeMemoryEngine(), *std::move(vault), {});
+    auto engine = std::make_unique<mayfly::testing::TestEngine>(store::MakeMemoryEngine());
+    engine_ = engine.get();
+    auto store = store::Store::Open(std::move(engine), *std::move(vault), {});
     ASSERT_TRUE(store.has_value());
     store_ = *std::move(store);
 
@@ -249,6 +252,7 @@ class RestTest : public ::testing::Test {
   RateLimits limits_{.per_minute = {100'000, 100'000, 100'000, 100'000}};
   RateLimiter rate_limiter_{limits_, clock_};
   ChangeFeed feed_{clock_};
+  mayfly::testing::TestEngine* engine_ = nullptr;  // the store's
   FakeRuntime runtime_;
   HealthView health_;
   std::unique_ptr<store::Store> store_;
@@ -1342,6 +1346,54 @@ TEST_F(ChangesTest, APositionThatCannotBeContinuedIsResetAndForeignOnesAreRefuse
   EXPECT_EQ(
       Ask(Role::kComms, "GET", target, "", {{"If-None-Match", HeaderOf(first, "ETag")}}).status,
       304);
+}
+
+TEST_F(ChangesTest, AMessageWhoseCommitIsInDoubtIsNotMissed) {
+  using mayfly::testing::Fault;
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "planted-question");
+  const std::string conversation = FirstConversation();
+  News();
+  const auto collect = [&](const std::string& id) {
+    return store_->collection().Collect(
+        mayfly::testing::PageOf(*AccountId::Parse(account),
+                                {mayfly::testing::Incoming("convo-ada", id, clock_.Now())}),
+        clock_.Now());
+  };
+  engine_->FailNextCommit(Fault::kRefused);
+  ASSERT_FALSE(collect("m2").has_value());
+  EXPECT_THAT(News(), IsEmpty()) << "certainly nothing happened";
+  engine_->FailNextCommit(Fault::kUnknownDone);
+  ASSERT_FALSE(collect("m2").has_value());
+  EXPECT_THAT(News(), ElementsAre("reset"));
+  // The next commit finds out. Nobody is told of the message, so everybody reads again.
+  const auto again = collect("m2");
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->duplicates, 1u);
+  EXPECT_THAT(News(), ::testing::Contains("reset"));
+  EXPECT_EQ(Ids(Ask(Role::kComms, "GET", "/v1/conversations/" + conversation + "/messages")).size(),
+            2u);
+  Receive(account, "ada", "m3", "planted-third");
+  EXPECT_THAT(News(), ElementsAre(StartsWith("message.received msg_"),
+                                  "conversation.updated " + conversation));
+}
+
+TEST_F(ChangesTest, AnAccountWhoseCommitIsInDoubtIsReadAsItIsAfterTheLastReset) {
+  const std::string account = Connect();
+  News();
+  engine_->FailNextCommit(mayfly::testing::Fault::kUnknownDone);
+  ASSERT_FALSE(
+      store_->accounts()
+          .SetState(*AccountId::Parse(account), {.state = AccountState::kThrottled}, clock_.Now())
+          .has_value());
+  const auto state = [&] {
+    return Text(Body(Ask(Role::kAdministrator, "GET", "/v1/accounts/" + account)), "state");
+  };
+  EXPECT_THAT(News(), ElementsAre("reset"));
+  Receive(account, "ada", "m1", "planted-question");  // any commit finds out
+  EXPECT_THAT(News(), ElementsAre("reset"));
+  EXPECT_EQ(state(), "throttled");
+  EXPECT_THAT(News(), IsEmpty());
 }
 
 // --- filters and pages

@@ -1,6 +1,9 @@
 // The sender over a real store and the real link, with a connector of the test's.
 #include "service/outbox/sender.h"
 
+#include <cstddef>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,9 +20,13 @@ namespace {
 using connectors::ConnectorContext;
 using connectors::OutgoingReply;
 using connectors::SentReply;
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::ElementsAre;
 using testing::FakeConnector;
 using testing::LinkedWorker;
 using testing::Must;
+using ::testing::SizeIs;
 
 class SenderTest : public ::testing::Test {
  protected:
@@ -168,6 +175,131 @@ TEST_F(SenderTest, TheSameWordsThatStoodThereBeforeAreNotTheLostReply) {
   EXPECT_EQ(
       Must(store_->conversations().GetMessage(look, *reply.message, clock_.Now())).platform_id,
       PlatformId("p1"));
+}
+
+// Looks for one unknown reply that the platform does not answer.
+class FailedLooksTest : public SenderTest {
+ protected:
+  FailedLooksTest() : id_(Queue("answer")) {
+    Run([](const OutgoingReply&) -> Result<SentReply> {
+      return Fail(ErrorCode::kOutcomeUnknown, "no answer");
+    });
+  }
+  // The times of the looks until `until` or a verdict, by a sender that is called whenever it asks
+  // for it. `answer` gets the number of the look; without an error the platform shows the reply.
+  std::vector<TimePoint> Looks(TimePoint until,
+                               const std::function<std::optional<Error>(std::size_t)>& answer) {
+    std::vector<TimePoint> looks;
+    LinkedWorker worker(testing::Make([&](FakeConnector& connector, const ConnectorContext&) {
+      connector.on_find =
+          [&](const connectors::FindSentRequest&) -> Result<std::vector<SentReply>> {
+        looks.push_back(clock_.Now());
+        if (auto error = answer(looks.size() - 1)) return Fail(*std::move(error));
+        return std::vector<SentReply>{{PlatformId("p1"), clock_.Now()}};
+      };
+    }));
+    Must(worker.link().Hello("fake", {}));
+    int calls = 0;
+    while (Load(id_).state == ReplyState::kUnknown && ++calls < 10'000) {
+      const auto due = sender_.RunOnce(&worker.link());
+      if (!due || *due > until) break;
+      clock_.Set(*due);
+    }
+    EXPECT_LT(calls, 10'000);
+    return looks;
+  }
+  static std::vector<std::chrono::milliseconds> GapsOf(const std::vector<TimePoint>& looks) {
+    std::vector<std::chrono::milliseconds> gaps;
+    for (std::size_t i = 1; i < looks.size(); ++i) gaps.push_back(looks[i] - looks[i - 1]);
+    return gaps;
+  }
+
+  const ReplyId id_;
+  Sender sender_{*store_, clock_, account_.id};
+};
+
+TEST_F(FailedLooksTest, ComeEverMoreSeldomAndAreNoVerdict) {
+  using std::chrono::seconds;
+  const TimePoint begin = clock_.Now();
+  const std::vector<TimePoint> looks = Looks(begin + std::chrono::hours(24), [](std::size_t) {
+    return Error{.code = ErrorCode::kPlatformUnavailable, .message = "down"};
+  });
+  const std::vector<std::chrono::milliseconds> gaps = GapsOf(looks);
+  ASSERT_GE(gaps.size(), 11u);
+  EXPECT_THAT(std::vector(gaps.begin(), gaps.begin() + 11),
+              ElementsAre(seconds(2), seconds(4), seconds(8), seconds(16), seconds(32), seconds(64),
+                          seconds(128), seconds(256), seconds(512), seconds(600), seconds(600)));
+  EXPECT_LE(looks.size(), 24u * 6 + 10);
+  EXPECT_GT(clock_.Now(), begin + std::chrono::hours(23)) << "it goes on looking";
+  EXPECT_EQ(Load(id_).state, ReplyState::kUnknown) << "nothing was seen, so nothing is known";
+  EXPECT_EQ(Load(id_).looks, 0u);
+
+  // The platform is back: one look settles it, and nothing is left to do.
+  EXPECT_THAT(Looks(clock_.Now() + std::chrono::minutes(20),
+                    [](std::size_t) { return std::optional<Error>(); }),
+              SizeIs(1));
+  EXPECT_EQ(Load(id_).state, ReplyState::kSent);
+  EXPECT_EQ(sender_.RunOnce(nullptr), std::nullopt);
+}
+
+TEST_F(FailedLooksTest, WaitAsLongAsThePlatformAsksButNoLongerThanADay) {
+  using std::chrono::hours;
+  using std::chrono::milliseconds;
+  using std::chrono::minutes;
+  using std::chrono::seconds;
+  const auto looks = Looks(clock_.Now() + hours(100), [&](std::size_t look) {
+    Error error{.code = ErrorCode::kRateLimited, .message = "slow down"};
+    switch (look) {
+      case 0:
+        error.retry_after = minutes(40);
+        return std::optional(error);
+      case 1:
+        error.retry_at = clock_.Now() + hours(3);
+        return std::optional(error);
+      case 2:
+        error.retry_after = milliseconds::max();  // of a worker that has been taken over
+        return std::optional(error);
+      case 3:
+        error.retry_at = clock_.Now() + hours(1'000);
+        return std::optional(error);
+      case 4:
+        error.retry_after = milliseconds(1);  // never more often than without it
+        return std::optional(error);
+      default:
+        return std::optional<Error>();
+    }
+  });
+  EXPECT_THAT(GapsOf(looks), ElementsAre(minutes(40), hours(3), hours(24), hours(24), seconds(32)));
+  EXPECT_EQ(Load(id_).state, ReplyState::kSent);
+}
+
+TEST_F(FailedLooksTest, AreRareWhileOnlyAPersonCanHelp) {
+  const auto looks = Looks(clock_.Now() + std::chrono::hours(24), [](std::size_t look) {
+    return Error{.code = look % 2 == 0 ? ErrorCode::kCredentialDead : ErrorCode::kMissingPrivilege,
+                 .message = "no"};
+  });
+  EXPECT_THAT(GapsOf(looks), AllOf(SizeIs(23), Each(std::chrono::minutes(60))));
+  // A new credential comes with a new sender, which does not wait.
+  Sender fresh(*store_, clock_, account_.id);
+  EXPECT_EQ(fresh.RunOnce(nullptr), clock_.Now() + std::chrono::seconds(1));
+}
+
+TEST_F(FailedLooksTest, DoNotHoldUpOtherReplies) {
+  Looks(clock_.Now() + std::chrono::minutes(1),
+        [](std::size_t) { return Error{.code = ErrorCode::kCredentialDead, .message = "no"}; });
+  const ReplyId other = Queue("another answer");
+  int sent = 0;
+  LinkedWorker worker(testing::Make([&](FakeConnector& connector, const ConnectorContext&) {
+    connector.on_send = [&](const OutgoingReply&, std::stop_token) -> Result<SentReply> {
+      ++sent;
+      return SentReply{PlatformId("p2"), clock_.Now()};
+    };
+  }));
+  Must(worker.link().Hello("fake", {}));
+  sender_.RunOnce(&worker.link());
+  EXPECT_EQ(sent, 1);
+  EXPECT_EQ(Load(other).state, ReplyState::kSent);
+  EXPECT_EQ(Load(id_).state, ReplyState::kUnknown);
 }
 
 }  // namespace

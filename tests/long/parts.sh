@@ -13,7 +13,8 @@ LONG_PARTS=(sanitize debian13 tsan fuzz kills simulation)
 # out; so are those that start filtered processes, since the sanitizer's own calls are not on the
 # allow-list.
 TSAN_TESTS=(model_tests keys_tests api_unit_tests http_server_tests frames_tests worker_link_tests
-  rest_tests store_collect_tests store_outbox_tests store_accounts_tests registry_tests pacer_tests)
+  rest_tests store_collect_tests store_outbox_tests store_accounts_tests registry_tests pacer_tests
+  worker_pool_tests)
 
 figures() { printf 'Figures: %s\n' "$*"; }
 

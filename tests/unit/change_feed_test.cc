@@ -74,5 +74,25 @@ TEST_F(ChangeFeedTest, APositionOfAnotherProcessIsReset) {
   }
 }
 
+TEST_F(ChangeFeedTest, ACommitInDoubtResetsEveryPositionOnceAndTheFeedGoesOn) {
+  ChangeFeed feed(clock_);
+  const std::string begin = feed.Read("", 1).next;
+  Tell(feed, 2);
+  const std::string newest = feed.Read("", 1).next;
+  feed.OnDoubt();
+  for (const std::string& position : {begin, newest}) {
+    const ChangeFeed::Page page = feed.Read(position, 10);
+    EXPECT_TRUE(page.reset);
+    EXPECT_THAT(page.entries, IsEmpty());
+  }
+  const std::string after = feed.Read(begin, 10).next;
+  EXPECT_FALSE(feed.Read(after, 10).reset);
+  Tell(feed, 1);
+  const ChangeFeed::Page page = feed.Read(after, 10);
+  EXPECT_THAT(IdsOf(page), ElementsAre("3"));
+  EXPECT_EQ(page.entries[0].sequence, 3u);
+  EXPECT_TRUE(feed.Read(newest, 10).reset) << "not found again by counting";
+}
+
 }  // namespace
 }  // namespace mayfly::service::api
