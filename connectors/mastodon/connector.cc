@@ -269,6 +269,10 @@ class MastodonConnector final : public Connector {
     return client_->calls() >= work.calls_max ||
            work.page.messages.size() >= work.request.messages_max;
   }
+  // A single entry right behind where a list stands is too large for us. Goes around it from the
+  // newest side where that is possible; what cannot be reached then is a hole.
+  Status GoAround(Work& work, Feed& feed, bool& quiet, Result<std::string> newest);
+  void StopWalking(Work& work, Feed& feed);
   // An empty page that says that there is more, too often in a row.
   Status LeadsNowhere(Work& work);
 
@@ -315,8 +319,9 @@ class MastodonConnector final : public Connector {
   std::string stuck_;                             // what the server fails to show
   int failures_ = 0;
   int polls_ = 0;
-  std::string warning_;       // what the account's policy hides
-  std::string send_warning_;  // a reply that the server took otherwise than asked
+  std::set<std::string> oversized_;  // where a list stood before an entry that was told as a hole
+  std::string warning_;              // what the account's policy hides
+  std::string send_warning_;         // a reply that the server took otherwise than asked
 };
 
 // ---- who is who ----
@@ -648,6 +653,27 @@ Status MastodonConnector::LeadsNowhere(Work& work) {
   return Fail(ErrorCode::kProtocol, "The server's empty pages say that there is more.");
 }
 
+// The entry's own id is not known, so that nothing can be asked for behind it by number. But the
+// newest one is: from there the list is walked backwards, down to it.
+Status MastodonConnector::GoAround(Work& work, Feed& feed, bool& quiet,
+                                   Result<std::string> newest) {
+  if (!newest && !IsTooLarge(newest.error())) return Fail(std::move(newest).error());
+  if (newest && IsNewer(*newest, feed.at)) {
+    feed = Feed{.at = *std::move(newest), .walking = true};
+    quiet = false;
+    return {};
+  }
+  // It is the newest itself; told once, and asked for again until something newer stands there.
+  if (oversized_.insert(feed.at).second) work.page.gap = true;
+  quiet = true;
+  return {};
+}
+
+void MastodonConnector::StopWalking(Work& work, Feed& feed) {
+  work.page.gap = true;
+  feed = Feed{.at = feed.at};
+}
+
 Result<std::string> MastodonConnector::NewestMention(Work& work) {
   MAYFLY_ASSIGN_OR_RETURN(const auto listed, client_->ListMentions({}, work.stop));
   std::string newest;
@@ -672,7 +698,12 @@ Result<std::string> MastodonConnector::NewestConversation(Work& work) {
 
 Status MastodonConnector::WalkMentions(Work& work) {
   Feed& feed = work.position.mentions;
-  MAYFLY_ASSIGN_OR_RETURN(auto listed, client_->ListMentions({.max_id = feed.back}, work.stop));
+  auto answer = client_->ListMentions({.max_id = feed.back}, work.stop);
+  if (!answer && IsTooLarge(answer.error())) {
+    StopWalking(work, feed);
+    return {};
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const Notification*> items;  // once each
   std::vector<const Notification*> order;
   for (const Notification& item : listed.items) {
@@ -722,8 +753,12 @@ Status MastodonConnector::WalkMentions(Work& work) {
 
 Status MastodonConnector::WalkConversations(Work& work) {
   Feed& feed = work.position.conversations;
-  MAYFLY_ASSIGN_OR_RETURN(auto listed,
-                          client_->ListConversations({.max_id = feed.back}, work.stop));
+  auto answer = client_->ListConversations({.max_id = feed.back}, work.stop);
+  if (!answer && IsTooLarge(answer.error())) {
+    StopWalking(work, feed);
+    return {};
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const ConversationEntry*> entries;
   for (const ConversationEntry& entry : listed.items) {
     if (entry.last_status) entries.emplace(entry.last_status->id, &entry);
@@ -785,7 +820,11 @@ Status MastodonConnector::WalkConversations(Work& work) {
 
 Status MastodonConnector::PollMentions(Work& work) {
   Feed& feed = work.position.mentions;
-  MAYFLY_ASSIGN_OR_RETURN(auto listed, client_->ListMentions({.min_id = feed.at}, work.stop));
+  auto answer = client_->ListMentions({.min_id = feed.at}, work.stop);
+  if (!answer && IsTooLarge(answer.error())) {
+    return GoAround(work, feed, work.mentions_quiet, NewestMention(work));
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const Notification*> items;
   std::vector<const Notification*> order;
   for (const Notification& item : listed.items) {
@@ -823,9 +862,12 @@ Status MastodonConnector::PollConversations(Work& work) {
   // Pleroma's list is paged by a number that a new message does not change; its newest page is all
   // that can be asked for.
   const bool newest_only = instance_->flavour == Flavour::kPleroma;
-  MAYFLY_ASSIGN_OR_RETURN(
-      auto listed,
-      client_->ListConversations(newest_only ? Stretch{} : Stretch{.min_id = feed.at}, work.stop));
+  auto answer =
+      client_->ListConversations(newest_only ? Stretch{} : Stretch{.min_id = feed.at}, work.stop);
+  if (!answer && IsTooLarge(answer.error())) {
+    return GoAround(work, feed, work.conversations_quiet, NewestConversation(work));
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const ConversationEntry*> entries;
   std::vector<const ConversationEntry*> order;
   for (const ConversationEntry& entry : listed.items) {

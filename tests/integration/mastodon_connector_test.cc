@@ -228,6 +228,8 @@ class Office {
   std::string token_;
 };
 
+constexpr std::size_t kTooMuch = 3u << 20;  // for the connector's cap of an answer
+
 SimulatorResponse Raw(const std::string& body, int status = 200) {
   SimulatorResponse response;
   response.status = status;
@@ -902,6 +904,54 @@ TEST_F(MastodonConnector, AThreadThatTheServerCannotShowStopsNothing) {
   EXPECT_TRUE(collected.caught_up);
   EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first", "second"}));
   EXPECT_EQ(collected.Conversations().size(), 1u);
+}
+
+// One page is too large; fewer entries at a time are not.
+TEST_F(MastodonConnector, APageThatIsTooLargeIsAskedForInSmallerOnes) {
+  Say("bob", "@office first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (int i = 0; i < 30; ++i) Say("bob", "@office text " + std::to_string(i));
+  for (const char* path : {"/api/v1/notifications", "/api/v1/conversations"}) {
+    sim_->AnswerNext("GET", path, Raw(std::string(kTooMuch, ' ')));
+    sim_->AnswerNext("GET", path, Raw(std::string(kTooMuch, ' ')));
+  }
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.messages.size(), 31u);
+  EXPECT_EQ(collected.gaps, 0);
+  for (const auto& [id, times] : collected.times) EXPECT_EQ(times, 1);
+}
+
+TEST_F(MastodonConnector, AnEntryThatIsTooLargeIsAHoleAndStopsNothing) {
+  Say("bob", "@office first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const auto huge = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      sim_->AnswerNext("GET", "/api/v1/notifications", Raw(std::string(kTooMuch, ' ')));
+    }
+  };
+  // The newest one: at each of four sizes of a page, behind the position and from the top.
+  for (int i = 0; i < 2; ++i) {
+    huge(8);
+    Drain(*connector, collected);
+    EXPECT_EQ(collected.gaps, 1) << "told once";
+  }
+  // Then something newer stands above it, and is read from there down to it.
+  const std::string newer =
+      R"([{"id":"999999","type":"mention","created_at":"2026-11-22T12:00:00Z","status":)"
+      R"({"id":"999999999999999999","created_at":"2026-11-22T12:00:00Z","visibility":"direct",)"
+      R"("content":"newer","account":{"id":"77","acct":"dan@far.example"},"mentions":[]}}])";
+  huge(4);
+  sim_->AnswerNext("GET", "/api/v1/notifications", Raw(newer));
+  sim_->AnswerNext("GET", "/api/v1/notifications", Raw(newer));
+  huge(4);
+  Drain(*connector, collected);
+  EXPECT_TRUE(collected.messages.contains("999999999999999999"));
+  EXPECT_EQ(collected.gaps, 2);
+  EXPECT_TRUE(collected.history_complete);
 }
 
 TEST_F(MastodonConnector, AListThatFailsIsNotAskedForWithoutAPause) {
