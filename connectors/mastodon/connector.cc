@@ -28,13 +28,17 @@ constexpr std::uint64_t kCallsPerFetch = 30;      // then the core gets what the
 constexpr int kEmptyPagesMax = 10;                // in a row, that say that there is more
 constexpr int kFailuresMax = 3;  // at one thread or status, in a row; then it is done without
 constexpr int kParentsMax = 10;  // asked for one by one
-constexpr std::size_t kSnacShows = 64;             // notifications, the newest
-constexpr int kFindPagesMax = 10;                  // of our own statuses
-constexpr int kPolicyEvery = 10;                   // polls
-constexpr std::size_t kWatchedMax = 150;           // messages re-read for edits and deletions
-constexpr std::size_t kSinglesPerFetch = 3;        // re-read one by one
-constexpr std::size_t kConfirmedPerFetch = 5;      // missing ones asked for again
-constexpr std::size_t kCachedMax = 20'000;         // of each cache
+constexpr std::size_t kSnacShows = 64;         // notifications, the newest
+constexpr int kFindPagesMax = 10;              // of our own statuses
+constexpr int kPolicyEvery = 10;               // polls
+constexpr std::size_t kWatchedMax = 150;       // messages re-read for edits and deletions
+constexpr std::size_t kSinglesPerFetch = 3;    // re-read one by one
+constexpr std::size_t kConfirmedPerFetch = 5;  // missing ones asked for again
+constexpr std::size_t kCachedMax = 20'000;     // of each cache
+// A page of ours, well below what the link to the core takes (service/link/worker_link.h: 2,000
+// messages, 8 MiB, in which a quotation mark is two bytes).
+constexpr std::size_t kPageItemsMax = 1'000;
+constexpr std::size_t kPageBytesMax = 2u << 20;
 constexpr std::size_t kParticipantsMax = 50;       // as many as a conversation keeps
 constexpr std::size_t kPeopleBytesMax = 400;       // of a conversation's id
 constexpr std::size_t kCharactersPerAddress = 23;  // as Mastodon counts each address
@@ -247,7 +251,10 @@ class MastodonConnector final : public Connector {
     bool mentions_quiet = false;
     bool conversations_quiet = false;
     int empty_pages = 0;
-    bool proven = false;  // the server gave something private, so the token is good
+    bool proven = false;    // the server gave something private, so the token is good
+    std::size_t items = 0;  // in the page: messages and edits
+    std::size_t bytes = 0;  // in the page: their texts, and the people of its conversations
+    bool cut = false;       // the page was full before a thread was; the next Fetch goes on with it
   };
 
   Status Know(std::stop_token stop);
@@ -267,7 +274,14 @@ class MastodonConnector final : public Connector {
   Result<std::string> NewestConversation(Work& work);
   bool Spent(const Work& work) const {
     return client_->calls() >= work.calls_max ||
-           work.page.messages.size() >= work.request.messages_max;
+           work.page.messages.size() >= work.request.messages_max || IsFull(work) || work.cut;
+  }
+  static bool IsFull(const Work& work) {
+    return work.items >= kPageItemsMax || work.bytes >= kPageBytesMax;
+  }
+  static void CountText(const MessageBody& text, Work& work) {
+    ++work.items;
+    work.bytes += text.Reveal().size();
   }
   // A single entry right behind where a list stands is too large for us. Goes around it from the
   // newest side where that is possible; what cannot be reached then is a hole.
@@ -287,6 +301,7 @@ class MastodonConnector final : public Connector {
   Place PlaceIn(const MastodonStatus& head, const Context& context, const Work& work) const;
   Result<Place> PlaceByParents(const MastodonStatus& head, const Work& work);
   void TakeAll(const std::vector<MastodonStatus>& statuses, const Place& place, Work& work);
+  // Leaves what is new to the next Fetch once the page is full, and says so in work.cut.
   void Take(const MastodonStatus& status, const Place& place, Work& work);
   void Compare(const MastodonStatus& status, Watched& watched, Work& work);
   void Watch(Watched watched, Work& work);
@@ -312,7 +327,7 @@ class MastodonConnector final : public Connector {
   // when the core comes with another one, what it had not stored must be reported again.
   std::string returned_;
   std::map<std::string, std::int64_t> reported_;  // message -> version
-  std::map<std::string, Place> places_;           // true whatever is stored
+  std::map<std::string, Place> places_;           // likewise: of threads that were read
   std::map<std::string, Contact> people_;         // with their names
   std::set<std::string> counted_;                 // as past the horizon
   std::set<std::string> seen_backs_;              // against a list that leads in a circle
@@ -427,10 +442,15 @@ void MastodonConnector::Watch(Watched watched, Work& work) {
 void MastodonConnector::Compare(const MastodonStatus& status, Watched& watched, Work& work) {
   const std::int64_t version = VersionOf(status);
   if (version == watched.edited_ms || !IsMessage(status)) return;
+  if (IsFull(work)) {
+    work.cut = true;
+    return;
+  }
   watched.edited_ms = version;
   reported_[status.id] = version;
   bool cut = false;
   MessageBody text = Text(status, Others(status), cut);
+  CountText(text, work);
   work.page.edits.push_back(Edit{.conversation = PlatformId(watched.conversation),
                                  .id = PlatformId(status.id),
                                  .edited_at = status.edited_at,
@@ -461,6 +481,10 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
   const std::int64_t version = VersionOf(status);
   const auto reported = reported_.find(status.id);
   if (reported != reported_.end() && reported->second == version) return;
+  if (IsFull(work)) {
+    work.cut = true;
+    return;
+  }
   const bool first = reported == reported_.end();
   if (reported_.size() >= kCachedMax) reported_.clear();
   reported_[status.id] = version;
@@ -470,6 +494,7 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
   const MessageBody text = Text(status, others, cut);
   const bool unsupported = status.has_attachment || cut;
   if (first) {
+    CountText(text, work);
     const bool ours = IsOurs(status.account);
     work.page.messages.push_back(
         PlatformMessage{.conversation = PlatformId(conversation),
@@ -484,6 +509,7 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
   }
   if (status.edited_at) {
     // The store may hold an earlier text of it, from before it was last watched.
+    CountText(text, work);
     work.page.edits.push_back(Edit{.conversation = PlatformId(conversation),
                                    .id = PlatformId(status.id),
                                    .edited_at = status.edited_at,
@@ -496,6 +522,8 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
                                  .standing = PlatformStanding::kAccepted};
   for (const auto& [id, contact] : others) {
     if (described.participants.size() == kParticipantsMax) break;
+    work.bytes += contact.platform_id.Reveal().size() + contact.handle.Reveal().size() +
+                  contact.display_name.Reveal().size();
     described.participants.push_back(contact);
   }
   const auto [at, is_new] = work.described.emplace(conversation, work.page.conversations.size());
@@ -744,6 +772,7 @@ Status MastodonConnector::WalkMentions(Work& work) {
                counted_.insert(item->status->id).second) {
       ++work.page.skipped_past_horizon;
     }
+    if (work.cut) return {};  // with this one again
     feed.back = item->id;
     if (Spent(work)) return {};
   }
@@ -781,6 +810,7 @@ Status MastodonConnector::WalkConversations(Work& work) {
     } else if (past && IsMessage(last) && counted_.insert(last.id).second) {
       ++work.page.skipped_past_horizon;
     }
+    if (work.cut) return {};
     feed.after = last.id;
     if (Spent(work)) return {};
   }
@@ -851,6 +881,7 @@ Status MastodonConnector::PollMentions(Work& work) {
     if (item->status && IsMessage(*item->status)) {
       MAYFLY_RETURN_IF_ERROR(ReadThread(*item->status, false, work));
     }
+    if (work.cut) return {};
     feed.at = item->id;
     if (Spent(work)) return {};
   }
@@ -889,6 +920,7 @@ Status MastodonConnector::PollConversations(Work& work) {
       for (const Person& person : entry->accounts) Meet(person);
       MAYFLY_RETURN_IF_ERROR(ReadThread(*entry->last_status, true, work));
     }
+    if (work.cut) return {};
     feed.at = entry->last_status->id;
     if (Spent(work)) return {};
   }
@@ -920,6 +952,7 @@ Status MastodonConnector::Recheck(Work& work) {
   for (const std::string& id : ids) {
     const auto watched =
         std::find_if(all.begin(), all.end(), [&](const Watched& w) { return w.id == id; });
+    if (IsFull(work)) break;  // the rest comes next time
     if (const auto there = shown.find(id); there != shown.end()) {
       work.proven = true;
       Compare(*there->second, *watched, work);
@@ -1006,6 +1039,7 @@ Status MastodonConnector::Step(Work& work, bool& done) {
 Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_token stop) {
   if (request.after.value.empty() || request.after.value != returned_) {
     reported_.clear();
+    places_.clear();  // a known place says that the thread around it was reported, too
     seen_backs_.clear();
   }
   returned_.clear();

@@ -906,6 +906,69 @@ TEST_F(MastodonConnector, AThreadThatTheServerCannotShowStopsNothing) {
   EXPECT_EQ(collected.Conversations().size(), 1u);
 }
 
+// More than the link to the core takes in one page.
+TEST_F(MastodonConnector, AThreadLargerThanAPageComesInParts) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  std::string last = Say("ann@far.example", "@office@social.example top").id;
+  const auto list = [&](int count, const std::string& text, std::string& out) {
+    for (int i = 0; i < count; ++i) {
+      out += std::string(i > 0 ? "," : "") + R"({"id":"9)" + std::to_string(100'000 + i) +
+             R"(","created_at":"2026-11-22T12:00:00Z","visibility":"direct","in_reply_to_id":")" +
+             last + R"(","content":")" + text +
+             R"(","account":{"id":"77","acct":"dan@far.example"},"mentions":[]})";
+    }
+  };
+  struct Row {
+    int count;
+    std::size_t text;
+  };
+  for (const Row& row : {Row{2'500, 2}, Row{19, 100'000}}) {
+    std::string body = R"({"ancestors":[],"descendants":[)";
+    list(row.count, std::string(row.text, 'x'), body);
+    body += "]}";
+    ASSERT_LT(body.size(), 2u << 20);
+    for (int i = 0; i < 30; ++i) {
+      sim_->AnswerNext("GET", "/api/v1/statuses/" + last + "/context", Raw(body));
+    }
+    auto connector = Make();
+    Collected collected;
+    std::size_t most = 0;
+    for (int i = 0; i < 20 && !collected.caught_up; ++i) {
+      const auto page = connector->Fetch(After(collected.cursor), stop_.get_token());
+      ASSERT_OK(page);
+      std::size_t bytes = 0;
+      for (const PlatformMessage& message : page->messages) bytes += message.text.Reveal().size();
+      EXPECT_LE(bytes, (2u << 20) + 200'000);
+      most = std::max(most, page->messages.size());
+      collected.Add(*page);
+    }
+    EXPECT_TRUE(collected.caught_up);
+    EXPECT_LE(most, 1'000u);
+    EXPECT_EQ(collected.messages.size(), static_cast<std::size_t>(row.count) + 1);
+    for (const auto& [id, times] : collected.times) EXPECT_EQ(times, 1);
+    StartSimulator({});
+    ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+    last = Say("ann@far.example", "@office@social.example top").id;
+  }
+}
+
+// What stood around a message in a page that was lost comes again with it.
+TEST_F(MastodonConnector, APageThatWasLostIsReadAgainWithItsThread) {
+  const auto first = Say("ann@far.example", "@office@social.example question");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const auto ours = Answer("office", first.id, "@ann@far.example from the app");
+  Answer("ann@far.example", ours.id, "@office@social.example thanks");
+  // As if its entry had been removed in the app: notifications are all that there is.
+  for (int i = 0; i < 4; ++i) sim_->AnswerNext("GET", "/api/v1/conversations", Raw("[]"));
+  const auto lost = connector->Fetch(After(collected.cursor), stop_.get_token());
+  ASSERT_OK(lost);
+  EXPECT_EQ(lost->messages.size(), 2u);
+  Drain(*connector, collected);
+  EXPECT_TRUE(collected.messages.contains(ours.id));
+}
+
 // One page is too large; fewer entries at a time are not.
 TEST_F(MastodonConnector, APageThatIsTooLargeIsAskedForInSmallerOnes) {
   Say("bob", "@office first");
