@@ -235,7 +235,8 @@ class MastodonConnector final : public Connector {
 
  private:
   // Where a message hangs: the top of its thread, and the topmost message above it without a
-  // public status in between, whose context shows all that is private around it.
+  // public status in between, whose context shows all that is private around it. What is public has
+  // no such top: the private branches below it do not see each other.
   struct Place {
     std::string root;
     std::string top;  // empty: not known
@@ -299,6 +300,9 @@ class MastodonConnector final : public Connector {
   bool GivesUp(const std::string& id, const Error& error);
   std::optional<Place> KnownPlace(const MastodonStatus& status, const Work& work) const;
   Place PlaceIn(const MastodonStatus& head, const Context& context, const Work& work) const;
+  // What stands above `head`: below the top of its private part, or above it.
+  void TakeAncestors(const MastodonStatus& head, const Context& context, const Place& place,
+                     Work& work);
   Result<Place> PlaceByParents(const MastodonStatus& head, const Work& work);
   void TakeAll(const std::vector<MastodonStatus>& statuses, const Place& place, Work& work);
   // Leaves what is new to the next Fetch once the page is full, and says so in work.cut.
@@ -460,8 +464,11 @@ void MastodonConnector::Compare(const MastodonStatus& status, Watched& watched, 
 
 void MastodonConnector::Take(const MastodonStatus& status, const Place& place, Work& work) {
   if (places_.size() >= kCachedMax) places_.clear();
+  if (!IsMessage(status)) {
+    places_.insert_or_assign(status.id, Place{.root = place.root, .top = {}});
+    return;
+  }
   places_.insert_or_assign(status.id, place);
-  if (!IsMessage(status)) return;
   work.proven = true;
   Meet(status.account);
   const std::map<std::string, Contact> others = Others(status);
@@ -600,8 +607,13 @@ Result<MastodonConnector::Place> MastodonConnector::PlaceByParents(const Mastodo
   for (int i = 0; i < kParentsMax && !parent.empty(); ++i) {
     auto status = client_->GetStatus(parent, work.stop);
     if (!status) {
+      // The context was given up already; here nothing is worth stopping for but what ends any
+      // call.
       const ErrorCode code = status.error().code;
-      if (code == ErrorCode::kPlatformRejected || code == ErrorCode::kProtocol) break;
+      if (code == ErrorCode::kPlatformRejected || code == ErrorCode::kProtocol ||
+          code == ErrorCode::kPlatformUnavailable || code == ErrorCode::kMissingPrivilege) {
+        break;
+      }
       return Fail(std::move(status).error());
     }
     if (const auto known = KnownPlace(*status, work)) return Place{.root = known->root, .top = {}};
@@ -612,7 +624,7 @@ Result<MastodonConnector::Place> MastodonConnector::PlaceByParents(const Mastodo
 
 // A thing that the server refuses or has failed often enough to show is done without.
 bool MastodonConnector::GivesUp(const std::string& id, const Error& error) {
-  if (error.code == ErrorCode::kPlatformRejected) return true;
+  if (error.code == ErrorCode::kPlatformRejected || IsTooLarge(error)) return true;
   if (error.code != ErrorCode::kProtocol && error.code != ErrorCode::kPlatformUnavailable) {
     return false;
   }
@@ -630,6 +642,23 @@ Result<std::optional<Context>> MastodonConnector::ContextOf(const std::string& i
   return Fail(std::move(context).error());
 }
 
+void MastodonConnector::TakeAncestors(const MastodonStatus& head, const Context& context,
+                                      const Place& place, Work& work) {
+  std::map<std::string, const MastodonStatus*> left;
+  for (const MastodonStatus& status : context.ancestors) left.emplace(status.id, &status);
+  const MastodonStatus* at = &head;
+  while (at->id != place.top) {
+    const auto parent = left.find(at->in_reply_to_id);
+    if (parent == left.end() || !IsMessage(*parent->second)) break;
+    at = parent->second;
+    left.erase(parent);
+    Take(*at, place, work);
+  }
+  for (const MastodonStatus& status : context.ancestors) {
+    if (left.contains(status.id)) Take(status, Place{.root = place.root, .top = {}}, work);
+  }
+}
+
 Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Work& work) {
   std::optional<Place> place = KnownPlace(head, work);
   // snac has no list of conversations: what we wrote elsewhere shows in contexts only.
@@ -638,10 +667,11 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
     Take(head, *place, work);
     return {};
   }
-  const bool from_top = place && !place->top.empty() && !is_snac && place->top != head.id;
+  bool from_top = place && !place->top.empty() && !is_snac && place->top != head.id;
   auto context = ContextOf(from_top ? place->top : head.id, work);
   if (!context && from_top && context.error().code == ErrorCode::kPlatformRejected) {
-    place->top = head.id;  // the top is gone; the name of the conversation stays
+    place->top.clear();  // it is gone; the name of the conversation stays
+    from_top = false;
     context = ContextOf(head.id, work);
   }
   if (!context) {
@@ -649,7 +679,10 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
     if (context.error().code == ErrorCode::kPlatformRejected) return {};
     return Fail(std::move(context).error());
   }
+  // What only the thread would have shown, such as what we wrote elsewhere, is missing.
+  const bool shows_elsewhere = !whole && !is_snac;
   if (!*context) {
+    if (!shows_elsewhere) work.page.gap = true;
     if (!place) {
       MAYFLY_ASSIGN_OR_RETURN(place, PlaceByParents(head, work));
     }
@@ -660,7 +693,11 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
     const Place found = PlaceIn(head, **context, work);
     place = Place{.root = place ? place->root : found.root, .top = found.top};
   }
-  TakeAll((*context)->ancestors, *place, work);
+  if (from_top) {
+    TakeAll((*context)->ancestors, Place{.root = place->root, .top = {}}, work);
+  } else {
+    TakeAncestors(head, **context, *place, work);
+  }
   Take(head, *place, work);
   TakeAll((*context)->descendants, *place, work);
   if (!whole || is_snac || from_top || place->top == head.id) return {};
@@ -668,6 +705,8 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
   auto rest = ContextOf(place->top, work);
   if (rest && *rest) {
     TakeAll((*rest)->descendants, *place, work);
+  } else if (rest) {
+    work.page.gap = true;
   } else if (!rest && rest.error().code != ErrorCode::kPlatformRejected) {
     return Fail(std::move(rest).error());
   }

@@ -952,6 +952,74 @@ TEST_F(MastodonConnector, AThreadLargerThanAPageComesInParts) {
   }
 }
 
+// Two private threads under one public post do not see each other.
+TEST_F(MastodonConnector, WhatIsWrittenBelowAPublicPostIsReadFromItsOwnBranch) {
+  const auto open = Say("office", "a question to everybody", {.visibility = "public"});
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const auto from_ann = Answer("ann@far.example", open.id, "@office@social.example from ann");
+  Drain(*connector, collected);
+  const auto from_bob = Answer("bob", open.id, "@office from bob");
+  Drain(*connector, collected);
+  const auto one = Answer("office", from_bob.id, "@bob one");
+  const auto two = Answer("office", from_bob.id, "@bob two");
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"from ann", "from bob", "one", "two"}));
+  EXPECT_EQ(collected.Conversations().size(), 2u);
+  EXPECT_EQ(collected.messages.at(one.id).conversation, collected.messages.at(two.id).conversation);
+}
+
+// Branches stay together below the topmost message that is left.
+TEST_F(MastodonConnector, ABranchIsFoundWhenTheTopOfItsThreadIsGone) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  const auto top = Say("ann@far.example", "@office@social.example top");
+  const auto next = Answer("ann@far.example", top.id, "@office@social.example next");
+  const auto last = Answer("ann@far.example", next.id, "@office@social.example last");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  ASSERT_OK(sim_->Delete(top.id));
+  const auto branch = Answer("office", next.id, "@ann@far.example a branch");
+  Answer("office", last.id, "@ann@far.example and the end");
+  Poll(*connector, collected, 3);
+  EXPECT_TRUE(collected.messages.contains(branch.id));
+  EXPECT_EQ(collected.Conversations().size(), 1u);
+}
+
+TEST_F(MastodonConnector, AThreadThatIsGivenUpIsAHole) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  const auto first = Say("ann@far.example", "@office@social.example first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const auto second = Answer("ann@far.example", first.id, "@office@social.example second");
+  for (const std::string& id : {first.id, second.id}) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + id + "/context", Raw(std::string(kTooMuch, ' ')));
+  }
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.messages.size(), 2u);
+  EXPECT_EQ(collected.gaps, 1);
+}
+
+// A server that fails at a parent, too, stops nothing.
+TEST_F(MastodonConnector, AParentThatTheServerCannotShowStopsNothing) {
+  const auto open = Say("bob", "in public", {.visibility = "public"});
+  const auto first = Answer("ann@far.example", open.id, "@office@social.example first");
+  for (int i = 0; i < 50; ++i) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + first.id + "/context", Raw("", 500));
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + open.id, Raw("", i % 2 == 0 ? 500 : 403));
+  }
+  auto connector = Make();
+  Collected collected;
+  for (int i = 0; i < 20 && !collected.caught_up; ++i) {
+    const auto page = connector->Fetch(After(collected.cursor), stop_.get_token());
+    if (page) collected.Add(*page);
+  }
+  EXPECT_TRUE(collected.caught_up);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first"}));
+}
+
 // What stood around a message in a page that was lost comes again with it.
 TEST_F(MastodonConnector, APageThatWasLostIsReadAgainWithItsThread) {
   const auto first = Say("ann@far.example", "@office@social.example question");
