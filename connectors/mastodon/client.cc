@@ -15,7 +15,7 @@ constexpr std::size_t kTokenBytesMax = 4'096;
 constexpr int kManyFailuresMax = 3;  // in a row, before a server counts as one without that call
 
 constexpr HttpLimits kHttpLimits = {.step_timeout = std::chrono::milliseconds(10'000),
-                                    .total_deadline = std::chrono::milliseconds(20'000),
+                                    .total_deadline = std::chrono::milliseconds(17'000),
                                     .body_bytes_max = kBodyBytesMax};
 
 bool Contains(std::string_view text, std::string_view part) {

@@ -223,6 +223,22 @@ std::size_t CountLeast(std::string_view text) {
   return count;
 }
 
+// "@Bob" and "@bob@social.example" are one person on the server social.example.
+std::string WithFullMentions(const std::string& text, const std::string& domain) {
+  std::string full;
+  std::size_t i = 0;
+  for (const Mention& mention : FindMentions(text)) {
+    full.append(text, i, mention.offset - i);
+    std::string handle = text.substr(mention.offset, mention.length);
+    std::transform(handle.begin(), handle.end(), handle.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    full += handle;
+    if (handle.find('@', 1) == std::string::npos) full.append("@").append(domain);
+    i = mention.offset + mention.length;
+  }
+  return full.append(text, i);
+}
+
 class MastodonConnector final : public Connector {
  public:
   explicit MastodonConnector(std::unique_ptr<Client> client) : client_(std::move(client)) {}
@@ -321,6 +337,30 @@ class MastodonConnector final : public Connector {
                                     const std::map<std::string, Contact>& others);
   MessageBody Text(const MastodonStatus& status, const std::map<std::string, Contact>& others,
                    bool& cut) const;
+
+  // What FindSent has seen.
+  struct Search {
+    std::string root;
+    std::map<std::string, MastodonStatus> statuses = {};  // by id
+    std::set<std::string> below = {};                     // in this thread, for certain
+    bool thread_read = false;                             // from its first status on
+    bool settled = false;  // the list of what we wrote is enough for a verdict
+
+    void Add(std::vector<MastodonStatus> more) {
+      for (MastodonStatus& status : more) statuses.insert_or_assign(status.id, std::move(status));
+    }
+  };
+  Status ListLately(const FindSentRequest& request, Search& search, std::stop_token stop);
+  Status LookIntoThread(Search& search, std::stop_token stop);
+  std::optional<bool> IsBelow(const MastodonStatus& status, const Search& search) const;
+  std::vector<SentReply> Matching(const FindSentRequest& request, const Search& search,
+                                  bool surely) const;
+  std::string SameWords(const std::string& text,
+                        const std::map<std::string, Contact>& others) const;
+  // The status that a reply is put below when the message that it answers is not known; empty:
+  // none.
+  Result<std::string> ParentInstead(const std::string& root,
+                                    const std::set<std::string>& recipients, std::stop_token stop);
   std::size_t Count(const std::string& text) const;
 
   std::unique_ptr<Client> client_;
@@ -1128,6 +1168,21 @@ std::size_t MastodonConnector::Count(const std::string& text) const {
   return points;
 }
 
+// Some servers (Pleroma) make the author of the parent a recipient, so that it has to be one of
+// those whom the reply goes to anyway.
+Result<std::string> MastodonConnector::ParentInstead(const std::string& root,
+                                                     const std::set<std::string>& recipients,
+                                                     std::stop_token stop) {
+  const auto status = client_->GetStatus(root, stop);
+  if (status) {
+    const bool known = IsOurs(status->account) || recipients.contains(IdOf(status->account));
+    return known ? root : std::string();
+  }
+  const ErrorCode code = status.error().code;
+  if (code == ErrorCode::kPlatformRejected || code == ErrorCode::kProtocol) return std::string();
+  return Fail(status.error());
+}
+
 Result<SentReply> MastodonConnector::Send(const OutgoingReply& reply, std::stop_token stop) {
   const std::string& text = reply.text.Reveal();
   if (text.empty()) return Fail(ErrorCode::kInvalidArgument, "A reply needs text.", "/text");
@@ -1171,8 +1226,11 @@ Result<SentReply> MastodonConnector::Send(const OutgoingReply& reply, std::stop_
                     " characters, with the names of the recipients.",
                 "/text");
   }
-  const std::string parent =
-      reply.in_reply_to.empty() ? RootOf(reply.conversation.Reveal()) : reply.in_reply_to.Reveal();
+  std::string parent = reply.in_reply_to.Reveal();
+  if (parent.empty()) {
+    MAYFLY_ASSIGN_OR_RETURN(parent,
+                            ParentInstead(RootOf(reply.conversation.Reveal()), asked_for, stop));
+  }
   MAYFLY_ASSIGN_OR_RETURN(
       const MastodonStatus sent,
       client_->PostDirect(MessageBody(std::move(whole)), parent, reply.idempotency_key, stop));
@@ -1184,67 +1242,125 @@ Result<SentReply> MastodonConnector::Send(const OutgoingReply& reply, std::stop_
   return SentReply{.id = PlatformId(sent.id), .sent_at = sent.created_at};
 }
 
-Result<std::vector<SentReply>> MastodonConnector::FindSent(const FindSentRequest& request,
-                                                           std::stop_token stop) {
-  MAYFLY_RETURN_IF_ERROR(Know(stop));
-  const std::string& conversation = request.conversation.Reveal();
-  const std::string root = RootOf(conversation);
-  std::map<std::string, MastodonStatus> ours;
-  const auto add = [&](std::vector<MastodonStatus> statuses) {
-    for (MastodonStatus& status : statuses) {
-      if (IsOurs(status.account)) ours.insert_or_assign(status.id, std::move(status));
-    }
-  };
-  const auto matching = [&] {
-    std::vector<std::pair<std::optional<TimePoint>, std::string>> found;
-    for (const auto& [id, status] : ours) {
-      if (status.created_at && *status.created_at < request.not_before) continue;
-      const std::map<std::string, Contact> others = Others(status);
-      if (ConversationId(root, others) != conversation) continue;
-      std::vector<std::string> handles;
-      for (const auto& [person, contact] : others) handles.push_back(contact.handle.Reveal());
-      bool cut = false;
-      const MessageBody text = Text(status, others, cut);
-      if (Comparable(text.Reveal()) ==
-          Comparable(WithoutLeadingMentions(request.text.Reveal(), handles))) {
-        found.emplace_back(status.created_at, id);
-      }
-    }
-    std::sort(found.begin(), found.end());
-    std::vector<SentReply> replies;
-    for (auto& [at, id] : found) replies.push_back({.id = PlatformId(id), .sent_at = at});
-    return replies;
-  };
-  // What we wrote lately, wherever it hangs now. Not every server shows private ones there.
-  bool listed_all = false;
+// A text as two servers may show it: mentions in full, and what Comparable evens out.
+std::string MastodonConnector::SameWords(const std::string& text,
+                                         const std::map<std::string, Contact>& others) const {
+  std::vector<std::string> handles;
+  for (const auto& [person, contact] : others) handles.push_back(contact.handle.Reveal());
+  return Comparable(WithoutLeadingMentions(WithFullMentions(text, instance_->domain), handles));
+}
+
+Status MastodonConnector::ListLately(const FindSentRequest& request, Search& search,
+                                     std::stop_token stop) {
   std::string max_id;
-  for (int pages = 0; pages < kFindPagesMax && !listed_all; ++pages) {
+  bool reached = false;
+  bool shows_private = false;
+  for (int pages = 0; pages < kFindPagesMax && !reached; ++pages) {
     auto listed = client_->ListOwnStatuses(own_->id, max_id, stop);
     if (!listed) {
-      if (listed.error().code == ErrorCode::kPlatformRejected && max_id.empty()) break;
+      const Error& error = listed.error();
+      if (IsTooLarge(error) || (error.code == ErrorCode::kPlatformRejected && max_id.empty())) {
+        break;
+      }
       return Fail(std::move(listed).error());
     }
     std::string oldest;
-    for (const MastodonStatus& status : *listed) {
+    for (MastodonStatus& status : *listed) {
       if (oldest.empty() || IsNewer(oldest, status.id)) oldest = status.id;
-      listed_all = listed_all || (status.created_at && *status.created_at < request.not_before);
+      reached = reached || (status.created_at && *status.created_at < request.not_before);
+      shows_private = shows_private || (IsOurs(status.account) && IsMessage(status));
     }
-    listed_all = listed_all || listed->empty() || oldest == max_id;
-    add(*std::move(listed));
+    reached = reached || listed->empty() || oldest == max_id;
+    search.Add(*std::move(listed));
     max_id = oldest;
   }
-  if (std::vector<SentReply> replies = matching(); !replies.empty()) return replies;
-  // "Not found" is a verdict: the thread is asked, too.
-  auto context = client_->GetContext(root, stop);
-  if (context) {
-    add(std::move(context->descendants));
-  } else if (context.error().platform_code != kGone) {
-    return Fail(std::move(context).error());
-  } else if (!listed_all) {
-    return Fail(ErrorCode::kPlatformRejected,
-                "The server shows neither our statuses nor the thread.");
+  // A server that shows nothing private there has shown nothing at all.
+  search.settled = reached && shows_private;
+  return {};
+}
+
+// The thread, as the server shows it below its first status, or around the newest message of the
+// conversation that we know.
+Status MastodonConnector::LookIntoThread(Search& search, std::stop_token stop) {
+  std::vector<std::string> starts = {search.root};
+  std::string newest;
+  for (const auto& [id, place] : places_) {
+    if (place.root == search.root && IsNewer(id, newest)) newest = id;
   }
-  return matching();
+  if (const auto known = places_.find(newest); known != places_.end()) {
+    if (!known->second.top.empty()) starts.push_back(known->second.top);
+    starts.push_back(newest);
+  }
+  for (const std::string& start : starts) {
+    auto context = client_->GetContext(start, stop);
+    if (context) {
+      for (const auto* part : {&context->ancestors, &context->descendants}) {
+        for (const MastodonStatus& status : *part) search.below.insert(status.id);
+      }
+      search.below.insert(start);
+      search.thread_read = start == search.root;
+      search.Add(std::move(context->ancestors));
+      search.Add(std::move(context->descendants));
+      return {};
+    }
+    // Deleted, hidden, or too large for us: for good.
+    const ErrorCode code = context.error().code;
+    if (code != ErrorCode::kPlatformRejected && code != ErrorCode::kProtocol) {
+      return Fail(std::move(context).error());
+    }
+  }
+  if (search.settled) return {};
+  return Fail(ErrorCode::kPlatformRejected,
+              "The server shows neither our statuses nor the thread.");
+}
+
+// Whether one of ours hangs in this thread. Nothing: nobody can tell.
+std::optional<bool> MastodonConnector::IsBelow(const MastodonStatus& status,
+                                               const Search& search) const {
+  if (status.id == search.root || search.below.contains(status.id)) return true;
+  const std::string& parent = status.in_reply_to_id;
+  if (parent.empty()) return std::nullopt;
+  if (parent == search.root || search.below.contains(parent)) return true;
+  if (const auto known = places_.find(parent); known != places_.end()) {
+    return known->second.root == search.root;
+  }
+  return search.thread_read ? std::optional(false) : std::nullopt;
+}
+
+std::vector<SentReply> MastodonConnector::Matching(const FindSentRequest& request,
+                                                   const Search& search, bool surely) const {
+  std::vector<std::pair<std::optional<TimePoint>, std::string>> found;
+  for (const auto& [id, status] : search.statuses) {
+    if (!IsOurs(status.account)) continue;
+    if (status.created_at && *status.created_at < request.not_before) continue;
+    const std::map<std::string, Contact> others = Others(status);
+    if (ConversationId(search.root, others) != request.conversation.Reveal()) continue;
+    const std::optional<bool> below = IsBelow(status, search);
+    if (surely ? below != true : below == false) continue;
+    bool cut = false;
+    const MessageBody text = Text(status, others, cut);
+    if (SameWords(text.Reveal(), others) == SameWords(request.text.Reveal(), others)) {
+      found.emplace_back(status.created_at, id);
+    }
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<SentReply> replies;
+  for (auto& [at, id] : found) replies.push_back({.id = PlatformId(id), .sent_at = at});
+  return replies;
+}
+
+Result<std::vector<SentReply>> MastodonConnector::FindSent(const FindSentRequest& request,
+                                                           std::stop_token stop) {
+  MAYFLY_RETURN_IF_ERROR(Know(stop));
+  Search search{.root = RootOf(request.conversation.Reveal())};
+  // What we wrote lately, wherever it hangs now. Not every server shows private ones there.
+  MAYFLY_RETURN_IF_ERROR(ListLately(request, search, stop));
+  if (auto replies = Matching(request, search, true); !replies.empty()) return replies;
+  // "Not found" is a verdict: the thread is asked, too. And only there the same words to the same
+  // people in another thread are told apart.
+  MAYFLY_RETURN_IF_ERROR(LookIntoThread(search, stop));
+  if (auto replies = Matching(request, search, true); !replies.empty()) return replies;
+  return Matching(request, search, false);
 }
 
 Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {

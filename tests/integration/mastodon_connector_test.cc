@@ -144,7 +144,7 @@ class Office {
     auto sim = MastodonSimulator::Start(clock_, options);
     ASSERT_OK(sim);
     sim_ = *std::move(sim);
-    sim_->AddAccount(
+    office_id_ = sim_->AddAccount(
         MastodonSimulator::AccountOptions{.acct = "office", .display_name = "The office"});
     for (const char* acct : {"ann@far.example", "bob", "cleo@other.example"}) {
       sim_->AddAccount(MastodonSimulator::AccountOptions{
@@ -226,6 +226,7 @@ class Office {
   std::stop_source stop_;
   std::unique_ptr<MastodonSimulator> sim_;
   std::string token_;
+  std::string office_id_;
 };
 
 constexpr std::size_t kTooMuch = 3u << 20;  // for the connector's cap of an answer
@@ -598,6 +599,103 @@ TEST_P(MastodonFamily, ALostAnswerIsFoundAndNothingElseIs) {
   found = connector->FindSent(later, stop_.get_token());
   ASSERT_OK(found);
   EXPECT_TRUE(found->empty());
+}
+
+// Servers show mentions in another form than they were typed.
+TEST_P(MastodonFamily, ALostAnswerWithAMentionIsFound) {
+  const auto first = Say("bob", "@office question");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (const char* text : {"Hello @Bob, and @office", "@bob@Social.example hello", "@BOB: x"}) {
+    const OutgoingReply reply = ReplyTo(collected, first.id, text);
+    ASSERT_OK(sim_->Inject(PlatformFault::kSendAnswerLost));
+    EXPECT_FAILS(connector->Send(reply, stop_.get_token()), ErrorCode::kOutcomeUnknown);
+    const auto found = Make()->FindSent({.conversation = reply.conversation,
+                                         .text = reply.text,
+                                         .not_before = clock_.Now() - minutes(1)},
+                                        stop_.get_token());
+    ASSERT_OK(found);
+    EXPECT_EQ(found->size(), 1u) << text;
+  }
+}
+
+// The same words to the same person in another thread are another reply.
+TEST_P(MastodonFamily, TheSameWordsInAnotherThreadAreNotTheLostReply) {
+  const auto first = Say("ann@far.example", "@office@social.example question");
+  const auto other = Say("ann@far.example", "@office@social.example another question");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  ASSERT_OK(connector->Send(ReplyTo(collected, other.id, "done"), stop_.get_token()));
+  OutgoingReply reply = ReplyTo(collected, first.id, "done");
+  reply.idempotency_key = "another";
+  const FindSentRequest request{.conversation = reply.conversation,
+                                .text = reply.text,
+                                .not_before = clock_.Now() - minutes(1)};
+  for (const bool fresh : {false, true}) {
+    auto process = Make();
+    Connector& seeker = fresh ? *process : *connector;
+    const auto found = seeker.FindSent(request, stop_.get_token());
+    ASSERT_OK(found);
+    EXPECT_TRUE(found->empty()) << fresh;
+  }
+  const auto sent = connector->Send(reply, stop_.get_token());
+  ASSERT_OK(sent);
+  const auto found = Make()->FindSent(request, stop_.get_token());
+  ASSERT_OK(found);
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ((*found)[0].id, sent->id);
+}
+
+// "Not there" needs somebody who would have shown it.
+TEST_P(MastodonFamily, AServerThatShowsNothingGivesNoVerdict) {
+  const auto first = Say("ann@far.example", "@office@social.example question");
+  const auto second = Answer("ann@far.example", first.id, "@office@social.example more");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const OutgoingReply reply = ReplyTo(collected, second.id, "an answer");
+  const FindSentRequest request{.conversation = reply.conversation,
+                                .text = reply.text,
+                                .not_before = clock_.Now() - minutes(1)};
+  ASSERT_OK(sim_->Inject(PlatformFault::kSendAnswerLost));
+  EXPECT_FAILS(connector->Send(reply, stop_.get_token()), ErrorCode::kOutcomeUnknown);
+  // The list holds public ones only, down to the start; the thread's first status is gone.
+  const std::string path = "/api/v1/accounts/" + office_id_ + "/statuses";
+  const std::string context = "/api/v1/statuses/" + first.id + "/context";
+  for (int i = 0; i < 2; ++i) {
+    sim_->AnswerNext("GET", path, Raw("[]"));
+    sim_->AnswerNext("GET", context, i == 0 ? Raw("{}", 404) : Raw(std::string(kTooMuch, ' ')));
+    const auto unknown = Make()->FindSent(request, stop_.get_token());
+    EXPECT_FAILS(unknown, ErrorCode::kPlatformRejected);
+  }
+  // A process that knows the conversation asks around its newest message.
+  sim_->AnswerNext("GET", path, Raw("[]"));
+  sim_->AnswerNext("GET", context, Raw("{}", 404));
+  const auto found = connector->FindSent(request, stop_.get_token());
+  ASSERT_OK(found);
+  EXPECT_EQ(found->size(), 1u);
+}
+
+// Pleroma would write to the author of the parent, too.
+TEST_P(MastodonFamily, AReplyToNothingNamesNobodyElse) {
+  const auto open = Say("cleo@other.example", "in public", {.visibility = "public"});
+  const auto first = Answer("ann@far.example", open.id, "@office@social.example in private");
+  const auto second = Say("bob", "@office another");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (const auto& [id, parent] : {std::pair(first.id, std::string()), {second.id, second.id}}) {
+    OutgoingReply reply = ReplyTo(collected, id, "an answer to " + id);
+    reply.in_reply_to = PlatformId();
+    const auto sent = connector->Send(reply, stop_.get_token());
+    ASSERT_OK(sent);
+    for (const auto& seen : sim_->StatusesSeenBy("office")) {
+      if (seen.id != sent->id.Reveal()) continue;
+      EXPECT_EQ(seen.in_reply_to_id, parent);
+    }
+  }
 }
 
 TEST_P(MastodonFamily, FailedSendsAreToldAsWhatTheyAre) {
