@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -34,6 +35,8 @@ constexpr int kPolicyEvery = 10;               // polls
 constexpr std::size_t kWatchedMax = 150;       // messages re-read for edits and deletions
 constexpr std::size_t kSinglesPerFetch = 3;    // re-read one by one
 constexpr std::size_t kConfirmedPerFetch = 5;  // missing ones asked for again
+constexpr std::size_t kWithdrawnPerHour = 20;  // found by their absence; more is a doubt
+constexpr int kLookBackEvery = 20;             // quiet polls
 constexpr std::size_t kCachedMax = 20'000;     // of each cache
 // A page of ours, well below what the link to the core takes (service/link/worker_link.h: 2,000
 // messages, 8 MiB, in which a quotation mark is two bytes).
@@ -46,6 +49,7 @@ constexpr std::size_t kCharactersPerAddress = 23;  // as Mastodon counts each ad
 // Words of Check and of Page::warning, beside the scopes.
 constexpr const char* kPolicyFilters = "notification-policy-filters";
 constexpr const char* kPolicyDrops = "notification-policy-drops";
+constexpr const char* kManyDeletions = "many-deletions";
 constexpr const char* kSentOtherwise = "reply-not-as-asked";
 
 // Ids grow: longer ones are newer, equally long ones compare byte by byte. True of the numbers of
@@ -67,7 +71,7 @@ struct Feed {
 struct Watched {
   std::string id;
   std::string conversation;
-  std::int64_t sent_s = 0;     // 0: the server gave none
+  std::int64_t sent_s = 0;
   std::int64_t edited_ms = 0;  // of the version that was reported; 0: never edited
 };
 
@@ -284,8 +288,10 @@ class MastodonConnector final : public Connector {
   Status WalkConversations(Work& work);
   Status PollMentions(Work& work);
   Status PollConversations(Work& work);
+  Status LookBack(Work& work);
   Status Finish(Work& work);
   Status Recheck(Work& work);
+  Status Withdraw(const std::set<std::string>& gone, Work& work);
 
   Result<std::string> NewestMention(Work& work);
   Result<std::string> NewestConversation(Work& work);
@@ -378,6 +384,10 @@ class MastodonConnector final : public Connector {
   std::string stuck_;                             // what the server fails to show
   int failures_ = 0;
   int polls_ = 0;
+  int quiet_polls_ = 0;
+  std::set<std::string> missing_;       // of what is watched: not there when it was last asked for
+  std::deque<TimePoint> withdrawn_at_;  // the horizons of those Fetches; they move with the clock
+  bool many_gone_ = false;              // too many to be believed
   std::set<std::string> oversized_;  // where a list stood before an entry that was told as a hole
   std::string warning_;              // what the account's policy hides
   std::string send_warning_;         // a reply that the server took otherwise than asked
@@ -579,6 +589,8 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
   } else {
     work.page.conversations[at->second] = std::move(described);
   }
+  // Nobody could say when one without a date has to leave the cursor.
+  if (!status.created_at) return;
   Watch({.id = status.id,
          .conversation = conversation,
          .sent_s = Seconds(status.created_at),
@@ -950,7 +962,7 @@ Status MastodonConnector::PollMentions(Work& work) {
   if (order.empty()) {
     if (listed.items.empty() && listed.has_links) return LeadsNowhere(work);
     work.mentions_quiet = true;
-    return {};
+    return ++quiet_polls_ % kLookBackEvery == 0 ? LookBack(work) : Status();
   }
   work.proven = true;
   work.empty_pages = 0;
@@ -962,6 +974,25 @@ Status MastodonConnector::PollMentions(Work& work) {
     }
     if (work.cut) return {};
     feed.at = item->id;
+    if (Spent(work)) return {};
+  }
+  return {};
+}
+
+// A server gives out an id before the entry can be seen. One that is seen late lies below where the
+// list already stands.
+Status MastodonConnector::LookBack(Work& work) {
+  const auto listed = client_->ListMentions({}, work.stop);
+  if (!listed) return IsTooLarge(listed.error()) ? Status() : Fail(listed.error());
+  for (const Notification& item : listed->items) {
+    if (!item.status || !IsMessage(*item.status)) continue;
+    const std::string& id = item.status->id;
+    const auto& watched = work.position.watched;
+    if (reported_.contains(id) ||
+        std::any_of(watched.begin(), watched.end(), [&](const Watched& w) { return w.id == id; })) {
+      continue;
+    }
+    MAYFLY_RETURN_IF_ERROR(ReadThread(*item.status, false, work));
     if (Spent(work)) return {};
   }
   return {};
@@ -1027,13 +1058,14 @@ Status MastodonConnector::Recheck(Work& work) {
     ids.resize(kSinglesPerFetch);
   }
   std::size_t asked = 0;
-  std::set<std::string> gone;
+  std::set<std::string> absent;
   for (const std::string& id : ids) {
     const auto watched =
         std::find_if(all.begin(), all.end(), [&](const Watched& w) { return w.id == id; });
     if (IsFull(work)) break;  // the rest comes next time
     if (const auto there = shown.find(id); there != shown.end()) {
       work.proven = true;
+      missing_.erase(id);
       Compare(*there->second, *watched, work);
     } else {
       // What is missing from a list may be the list's fault. The rest is asked for next time.
@@ -1041,20 +1073,43 @@ Status MastodonConnector::Recheck(Work& work) {
       auto status = client_->GetStatus(id, work.stop);
       if (status) {
         work.proven = true;
+        missing_.erase(id);
         Compare(*status, *watched, work);
       } else if (status.error().platform_code == kGone) {
-        gone.insert(id);
+        absent.insert(id);
       } else if (!GivesUp(id, status.error())) {
         return Fail(std::move(status).error());
       }
     }
     work.position.checked = id;
   }
-  if (gone.empty()) return {};
+  // Once may be a slip of the server's. It counts when it is so again, the next time around.
+  std::set<std::string> gone;
+  for (const std::string& id : absent) {
+    if (!missing_.insert(id).second) gone.insert(id);
+  }
+  std::erase_if(missing_, [&](const std::string& id) {
+    return std::none_of(all.begin(), all.end(), [&](const Watched& w) { return w.id == id; });
+  });
+  if (missing_.empty()) many_gone_ = false;
+  return gone.empty() ? Status() : Withdraw(gone, work);
+}
+
+Status MastodonConnector::Withdraw(const std::set<std::string>& gone, Work& work) {
   // A server may answer so to a token that it no longer knows. Nothing is destroyed for that.
   MAYFLY_RETURN_IF_ERROR(VerifyOwn(work.stop));
   work.proven = true;
+  const TimePoint now = work.request.horizon;
+  while (!withdrawn_at_.empty() && withdrawn_at_.front() < now - std::chrono::hours(1)) {
+    withdrawn_at_.pop_front();
+  }
+  std::vector<Watched>& all = work.position.watched;
   for (const std::string& id : gone) {
+    // Nor for a server that lost its data, or shows us less than before.
+    many_gone_ = many_gone_ || withdrawn_at_.size() >= kWithdrawnPerHour;
+    if (many_gone_) return {};
+    withdrawn_at_.push_back(now);
+    missing_.erase(id);
     const auto watched =
         std::find_if(all.begin(), all.end(), [&](const Watched& w) { return w.id == id; });
     work.page.withdrawals.push_back(
@@ -1134,9 +1189,8 @@ Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_tok
     }
   }
   // Nothing of a message outlives it, not even that we looked after it.
-  std::erase_if(work.position.watched, [&](const Watched& watched) {
-    return watched.sent_s != 0 && watched.sent_s < Seconds(request.horizon);
-  });
+  std::erase_if(work.position.watched,
+                [&](const Watched& watched) { return watched.sent_s < Seconds(request.horizon); });
   const std::string before = EncodeAll(work.position);
   bool done = false;
   // A lost position is told before anything is read again.
@@ -1153,7 +1207,8 @@ Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_tok
   }
   work.page.history_complete =
       !work.position.mentions.walking && !work.position.conversations.walking;
-  work.page.warning = !send_warning_.empty() ? send_warning_ : warning_;
+  work.page.warning = many_gone_ ? kManyDeletions : warning_;
+  if (!send_warning_.empty()) work.page.warning = send_warning_;
   MAYFLY_ASSIGN_OR_RETURN(work.page.next.value, Encode(work.position));
   returned_ = work.page.next.value;
   return std::move(work.page);

@@ -476,7 +476,7 @@ TEST_P(MastodonFamily, ManyEditsAndDeletionsAreFoundInTurn) {
   ASSERT_OK(sim_->Delete(ids[40]));
   clock_.Advance(minutes(1));
   ASSERT_OK(sim_->Edit(ids[20], "@office changed"));
-  Poll(*connector, collected, 16);  // one by one: three at each poll
+  Poll(*connector, collected, 32);  // one by one: three at each poll, and twice around
   EXPECT_EQ(collected.withdrawn, (std::set<std::string>{ids[3], ids[40]}));
   EXPECT_EQ(collected.messages.at(ids[20]).text.Reveal(), "changed");
 }
@@ -810,6 +810,105 @@ class MastodonConnector : public ::testing::Test, public Office {
  protected:
   void SetUp() override { StartSimulator({}); }
 };
+
+TEST_F(MastodonConnector, OneRefusalWithdrawsNothing) {
+  const auto first = Say("bob", "@office first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (int i = 0; i < 2; ++i) {
+    sim_->AnswerNext("GET", "/api/v1/statuses", Raw("[]"));
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + first.id, Raw("{}", 404));
+    Poll(*connector, collected, 2);  // and it is there again
+    EXPECT_TRUE(collected.withdrawn.empty());
+  }
+  ASSERT_OK(sim_->Delete(first.id));
+  Poll(*connector, collected, 2);
+  EXPECT_EQ(collected.withdrawn.size(), 1u);
+}
+
+// A server that lost its data, or hides it, does not empty the inbox.
+TEST_F(MastodonConnector, ManyDeletionsAtOnceAreNotBelieved) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  std::vector<std::string> ids;
+  for (int i = 0; i < 30; ++i) {
+    ids.push_back(Say("bob", "@office text " + std::to_string(i)).id);
+  }
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.warning, "");
+  for (int i = 0; i < 28; ++i) ASSERT_OK(sim_->Delete(ids[static_cast<std::size_t>(i)]));
+  Poll(*connector, collected, 20);
+  EXPECT_EQ(collected.withdrawn.size(), 20u);
+  EXPECT_EQ(collected.warning, "many-deletions");
+  clock_.Advance(hours(2));
+  Poll(*connector, collected, 20);
+  EXPECT_EQ(collected.withdrawn.size(), 20u);
+  EXPECT_EQ(collected.warning, "many-deletions");
+  // Whoever restarts the service has looked.
+  auto again = Make();
+  Poll(*again, collected, 20);
+  EXPECT_EQ(collected.withdrawn.size(), 28u);
+  EXPECT_EQ(collected.warning, "");
+}
+
+TEST_F(MastodonConnector, DeletionsOverManyHoursAreBelieved) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  std::vector<std::string> ids;
+  for (int i = 0; i < 30; ++i) {
+    ids.push_back(Say("bob", "@office text " + std::to_string(i)).id);
+  }
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (const std::string& id : ids) {
+    ASSERT_OK(sim_->Delete(id));
+    Poll(*connector, collected, 4);
+    clock_.Advance(minutes(10));
+  }
+  EXPECT_EQ(collected.withdrawn.size(), 30u);
+  EXPECT_EQ(collected.warning, "");
+}
+
+// Without a date nobody could say when it has to go.
+TEST_F(MastodonConnector, AMessageWithoutADateIsNotKeptInTheCursor) {
+  const std::string list =
+      R"([{"id":"3","type":"mention","created_at":"2026-11-22T12:00:00Z","status":{"id":"777",)"
+      R"("created_at":"some day","visibility":"direct","content":"undated",)"
+      R"("account":{"id":"77","acct":"dan@far.example"},"mentions":[]}}])";
+  for (int i = 0; i < 2; ++i) sim_->AnswerNext("GET", "/api/v1/notifications", Raw(list));
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"undated"}));
+  EXPECT_EQ(collected.cursor.value.find("777"), std::string::npos);
+  // One that an earlier version kept leaves.
+  std::string& cursor = collected.cursor.value;
+  const std::string nothing = R"("in":[],"watched":[])";
+  const std::size_t at = cursor.find(nothing);
+  ASSERT_NE(at, std::string::npos);
+  cursor.replace(at, nothing.size(), R"("in":["777~77"],"watched":[["777",0,0,0]])");
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.cursor.value.find("777"), std::string::npos);
+  EXPECT_TRUE(collected.withdrawn.empty());
+}
+
+// Its id is older than when it can be seen.
+TEST_F(MastodonConnector, ANotificationThatIsSeenLateIsFound) {
+  auto connector = Make();
+  Collected collected;
+  const std::string later =
+      R"([{"id":"999999","type":"mention","created_at":"2026-11-22T12:00:00Z","status":null}])";
+  for (int i = 0; i < 2; ++i) sim_->AnswerNext("GET", "/api/v1/notifications", Raw(later));
+  Drain(*connector, collected);
+  const auto late = Say("ann@far.example", "@office@social.example late");
+  Poll(*connector, collected, 25);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"late"}));
+  Poll(*connector, collected, 25);
+  EXPECT_EQ(collected.times.at(late.id), 1);
+  EXPECT_TRUE(collected.withdrawn.empty());
+}
 
 TEST_F(MastodonConnector, FilteredStrangersAreCollectedAndTold) {
   ASSERT_OK(sim_->SetPrivateMentions("office", "filter"));
