@@ -11,7 +11,8 @@
 namespace mayfly::connectors::mastodon {
 namespace {
 
-constexpr json::Limits kLimits = {.bytes_max = kBodyBytesMax, .items_max = 120'000};
+// About a thousand statuses; a tree of more would not fit into a worker.
+constexpr json::Limits kLimits = {.bytes_max = kBodyBytesMax, .items_max = 100'000};
 
 tl::unexpected<Error> Broken(const std::string& at, const char* what) {
   return Fail(ErrorCode::kProtocol, "The server's answer is wrong at " + at + ": " + what + ".");

@@ -308,7 +308,7 @@ class MastodonConnector final : public Connector {
   }
   // A single entry right behind where a list stands is too large for us. Goes around it from the
   // newest side where that is possible; what cannot be reached then is a hole.
-  Status GoAround(Work& work, Feed& feed, bool& quiet, Result<std::string> newest);
+  static Status GoAround(Feed& feed, bool& quiet, Result<std::string> newest);
   void StopWalking(Work& work, Feed& feed);
   // An empty page that says that there is more, too often in a row.
   Status LeadsNowhere(Work& work);
@@ -388,9 +388,8 @@ class MastodonConnector final : public Connector {
   std::set<std::string> missing_;       // of what is watched: not there when it was last asked for
   std::deque<TimePoint> withdrawn_at_;  // the horizons of those Fetches; they move with the clock
   bool many_gone_ = false;              // too many to be believed
-  std::set<std::string> oversized_;  // where a list stood before an entry that was told as a hole
-  std::string warning_;              // what the account's policy hides
-  std::string send_warning_;         // a reply that the server took otherwise than asked
+  std::string warning_;                 // what the account's policy hides
+  std::string send_warning_;            // a reply that the server took otherwise than asked
 };
 
 // ---- who is who ----
@@ -773,18 +772,15 @@ Status MastodonConnector::LeadsNowhere(Work& work) {
 }
 
 // The entry's own id is not known, so that nothing can be asked for behind it by number. But the
-// newest one is: from there the list is walked backwards, down to it.
-Status MastodonConnector::GoAround(Work& work, Feed& feed, bool& quiet,
-                                   Result<std::string> newest) {
-  if (!newest && !IsTooLarge(newest.error())) return Fail(std::move(newest).error());
-  if (newest && IsNewer(*newest, feed.at)) {
-    feed = Feed{.at = *std::move(newest), .walking = true};
-    quiet = false;
-    return {};
+// newest one is: from there the list is walked backwards, down to it. When it is the newest itself,
+// that has to wait until something newer stands there.
+Status MastodonConnector::GoAround(Feed& feed, bool& quiet, Result<std::string> newest) {
+  if (!newest) return Fail(std::move(newest).error());
+  if (!IsNewer(*newest, feed.at)) {
+    return Fail(ErrorCode::kProtocol, "The server's list has an entry that is too large.");
   }
-  // It is the newest itself; told once, and asked for again until something newer stands there.
-  if (oversized_.insert(feed.at).second) work.page.gap = true;
-  quiet = true;
+  feed = Feed{.at = *std::move(newest), .walking = true};
+  quiet = false;
   return {};
 }
 
@@ -943,7 +939,7 @@ Status MastodonConnector::PollMentions(Work& work) {
   Feed& feed = work.position.mentions;
   auto answer = client_->ListMentions({.min_id = feed.at}, work.stop);
   if (!answer && IsTooLarge(answer.error())) {
-    return GoAround(work, feed, work.mentions_quiet, NewestMention(work));
+    return GoAround(feed, work.mentions_quiet, NewestMention(work));
   }
   MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const Notification*> items;
@@ -1006,7 +1002,7 @@ Status MastodonConnector::PollConversations(Work& work) {
   auto answer =
       client_->ListConversations(newest_only ? Stretch{} : Stretch{.min_id = feed.at}, work.stop);
   if (!answer && IsTooLarge(answer.error())) {
-    return GoAround(work, feed, work.conversations_quiet, NewestConversation(work));
+    return GoAround(feed, work.conversations_quiet, NewestConversation(work));
   }
   MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const ConversationEntry*> entries;
