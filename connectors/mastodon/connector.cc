@@ -255,8 +255,8 @@ class MastodonConnector final : public Connector {
 
  private:
   // Where a message hangs: the top of its thread, and the topmost message above it without a
-  // public status in between, whose context shows all that is private around it. What is public has
-  // no such top: the private branches below it do not see each other.
+  // public status in between, whose context shows all that is private around it. What stands above
+  // that one has no such top: the private branches below a public status do not see each other.
   struct Place {
     std::string root;
     std::string top;  // empty: not known
@@ -316,6 +316,7 @@ class MastodonConnector final : public Connector {
   // Takes a message, and of its thread what a call shows. `whole`: the thread changed, and what
   // else is new in it shows nowhere else.
   Status ReadThread(const MastodonStatus& head, bool whole, Work& work);
+  Status ReadThreadOnce(const MastodonStatus& head, bool whole, Work& work);
   // Nothing once the server has failed often enough to show it: one thread that is too large for
   // us, or that breaks the server, must not stop the account.
   Result<std::optional<Context>> ContextOf(const std::string& id, Work& work);
@@ -378,6 +379,7 @@ class MastodonConnector final : public Connector {
   std::string returned_;
   std::map<std::string, std::int64_t> reported_;  // message -> version
   std::map<std::string, Place> places_;           // likewise: of threads that were read
+  std::string unfinished_;                        // likewise: a head whose thread did not fit
   std::map<std::string, Contact> people_;         // with their names
   std::set<std::string> counted_;                 // as past the horizon
   std::set<std::string> seen_backs_;              // against a list that leads in a circle
@@ -513,11 +515,8 @@ void MastodonConnector::Compare(const MastodonStatus& status, Watched& watched, 
 
 void MastodonConnector::Take(const MastodonStatus& status, const Place& place, Work& work) {
   if (places_.size() >= kCachedMax) places_.clear();
-  if (!IsMessage(status)) {
-    places_.insert_or_assign(status.id, Place{.root = place.root, .top = {}});
-    return;
-  }
   places_.insert_or_assign(status.id, place);
+  if (!IsMessage(status)) return;
   work.proven = true;
   Meet(status.account);
   const std::map<std::string, Contact> others = Others(status);
@@ -711,6 +710,18 @@ void MastodonConnector::TakeAncestors(const MastodonStatus& head, const Context&
 }
 
 Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Work& work) {
+  // What did not fit into the page before shows nowhere else.
+  const bool again = !unfinished_.empty() && unfinished_ == head.id;
+  MAYFLY_RETURN_IF_ERROR(ReadThreadOnce(head, whole || again, work));
+  if (work.cut) {
+    unfinished_ = head.id;
+  } else if (again) {
+    unfinished_.clear();
+  }
+  return {};
+}
+
+Status MastodonConnector::ReadThreadOnce(const MastodonStatus& head, bool whole, Work& work) {
   std::optional<Place> place = KnownPlace(head, work);
   // snac has no list of conversations: what we wrote elsewhere shows in contexts only.
   const bool is_snac = instance_->flavour == Flavour::kSnac;
@@ -984,11 +995,12 @@ Status MastodonConnector::LookBack(Work& work) {
     if (!item.status || !IsMessage(*item.status)) continue;
     const std::string& id = item.status->id;
     const auto& watched = work.position.watched;
-    if (reported_.contains(id) ||
-        std::any_of(watched.begin(), watched.end(), [&](const Watched& w) { return w.id == id; })) {
-      continue;
-    }
+    const bool known =
+        reported_.contains(id) ||
+        std::any_of(watched.begin(), watched.end(), [&](const Watched& w) { return w.id == id; });
+    if (known && id != unfinished_) continue;
     MAYFLY_RETURN_IF_ERROR(ReadThread(*item.status, false, work));
+    if (work.cut) --quiet_polls_;  // once more at the next quiet poll
     if (Spent(work)) return {};
   }
   return {};
@@ -1169,6 +1181,7 @@ Status MastodonConnector::Step(Work& work, bool& done) {
 Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_token stop) {
   if (request.after.value.empty() || request.after.value != returned_) {
     reported_.clear();
+    unfinished_.clear();
     places_.clear();  // a known place says that the thread around it was reported, too
     seen_backs_.clear();
   }
