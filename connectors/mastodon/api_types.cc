@@ -23,10 +23,13 @@ Result<json::Value> ParseBody(std::string_view body) {
   if (!value && value.error().code == ErrorCode::kInvalidArgument) {
     value = json::Parse(RepairJson(body), kLimits);
   }
+  if (!value && value.error().code == ErrorCode::kTooLarge) {
+    return Fail(Error{.code = ErrorCode::kProtocol,
+                      .message = "The server's answer is too large.",
+                      .platform_code = kTooLargeWord});
+  }
   if (!value) {
-    return Fail(ErrorCode::kProtocol, value.error().code == ErrorCode::kTooLarge
-                                          ? "The server's answer is too large."
-                                          : "The server's answer is not acceptable JSON.");
+    return Fail(ErrorCode::kProtocol, "The server's answer is not acceptable JSON.");
   }
   return std::move(*value);
 }

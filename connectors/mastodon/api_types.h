@@ -20,7 +20,14 @@
 
 namespace mayfly::connectors::mastodon {
 
-inline constexpr std::size_t kBodyBytesMax = 8u << 20;
+// Of an answer. Read as JSON it takes about six times as much again, and a worker has 48 MiB in all
+// (its threads' stacks and the HTTP library's buffers included), which
+// leaves no room for much more than this. 80 notifications are some 400 KiB, a context of 700
+// statuses 2 MiB.
+inline constexpr std::size_t kBodyBytesMax = 2u << 20;
+// Error::platform_code of an answer that is larger: with kProtocol, because asking again for the
+// same would not help.
+inline constexpr const char* kTooLargeWord = "answer-too-large";
 inline constexpr std::size_t kIdBytesMax = 128;       // of a status, notification or account
 inline constexpr std::size_t kPersonBytesMax = 1024;  // of a handle or a profile's address
 

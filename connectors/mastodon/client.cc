@@ -15,7 +15,7 @@ constexpr std::size_t kTokenBytesMax = 4'096;
 constexpr int kManyFailuresMax = 3;  // in a row, before a server counts as one without that call
 
 constexpr HttpLimits kHttpLimits = {.step_timeout = std::chrono::milliseconds(10'000),
-                                    .total_deadline = std::chrono::milliseconds(20'000),
+                                    .total_deadline = std::chrono::milliseconds(17'000),
                                     .body_bytes_max = kBodyBytesMax};
 
 bool Contains(std::string_view text, std::string_view part) {
@@ -94,6 +94,7 @@ Error AsRead(Error error) {
     error.code = ErrorCode::kPlatformUnavailable;
   } else if (error.code == ErrorCode::kTooLarge) {
     error.code = ErrorCode::kProtocol;
+    error.platform_code = kTooLargeWord;
   }
   return error;
 }
@@ -114,8 +115,8 @@ Error AsSend(Error error) {
   }
 }
 
-std::vector<std::pair<std::string, std::string>> QueryOf(const Stretch& stretch, int limit) {
-  std::vector<std::pair<std::string, std::string>> query = {{"limit", std::to_string(limit)}};
+std::vector<std::pair<std::string, std::string>> QueryOf(const Stretch& stretch) {
+  std::vector<std::pair<std::string, std::string>> query;
   if (!stretch.max_id.empty()) query.emplace_back("max_id", stretch.max_id);
   if (!stretch.min_id.empty()) query.emplace_back("min_id", stretch.min_id);
   return query;
@@ -128,7 +129,14 @@ Listed<T> ToListed(std::vector<T> items, const HttpResponse& response) {
       .items = std::move(items), .links = ParseLinks(link), .has_links = !link.empty()};
 }
 
+// The limits that come after the first one.
+constexpr int kSmallerPages[] = {20, 5, 1};
+
 }  // namespace
+
+bool IsTooLarge(const Error& error) {
+  return error.code == ErrorCode::kProtocol && error.platform_code == kTooLargeWord;
+}
 
 Result<std::unique_ptr<Client>> Client::Create(const ConnectorContext& context) {
   std::unique_ptr<Client> client(new Client);
@@ -277,35 +285,51 @@ Result<std::optional<NotificationPolicy>> Client::GetPolicy(std::stop_token stop
   return std::optional<NotificationPolicy>();
 }
 
+template <class T>
+Result<Listed<T>> Client::List(const std::string& path,
+                               const std::vector<std::pair<std::string, std::string>>& query,
+                               int limit, const char* scope,
+                               Result<std::vector<T>> (*parse)(std::string_view),
+                               std::stop_token stop) {
+  const auto ask = [&](int count) -> Result<Listed<T>> {
+    auto whole = query;
+    whole.emplace_back("limit", std::to_string(count));
+    MAYFLY_ASSIGN_OR_RETURN(const HttpResponse response, Get(path, std::move(whole), scope, stop));
+    MAYFLY_ASSIGN_OR_RETURN(std::vector<T> items, parse(response.body));
+    return ToListed(std::move(items), response);
+  };
+  auto listed = ask(limit);
+  for (const int smaller : kSmallerPages) {
+    if (listed || !IsTooLarge(listed.error())) break;
+    listed = ask(smaller);
+  }
+  return listed;
+}
+
 Result<Listed<Notification>> Client::ListMentions(const Stretch& stretch, std::stop_token stop) {
-  auto query = QueryOf(stretch, kNotificationsPerPage);
+  auto query = QueryOf(stretch);
   query.emplace_back("types[]", "mention");
   // What the account's policy hides from its owner was written to us all the same.
   query.emplace_back("include_filtered", "true");
-  MAYFLY_ASSIGN_OR_RETURN(const HttpResponse response,
-                          Get("/api/v1/notifications", std::move(query), kReadNotifications, stop));
-  MAYFLY_ASSIGN_OR_RETURN(std::vector<Notification> items, ParseNotifications(response.body));
-  return ToListed(std::move(items), response);
+  return List("/api/v1/notifications", query, kNotificationsPerPage, kReadNotifications,
+              &ParseNotifications, stop);
 }
 
 Result<Listed<ConversationEntry>> Client::ListConversations(const Stretch& stretch,
                                                             std::stop_token stop) {
-  MAYFLY_ASSIGN_OR_RETURN(
-      const HttpResponse response,
-      Get("/api/v1/conversations", QueryOf(stretch, kConversationsPerPage), kReadStatuses, stop));
-  MAYFLY_ASSIGN_OR_RETURN(std::vector<ConversationEntry> items, ParseConversations(response.body));
-  return ToListed(std::move(items), response);
+  return List("/api/v1/conversations", QueryOf(stretch), kConversationsPerPage, kReadStatuses,
+              &ParseConversations, stop);
 }
 
 Result<std::vector<MastodonStatus>> Client::ListOwnStatuses(const std::string& own_id,
                                                             const std::string& max_id,
                                                             std::stop_token stop) {
-  auto query = QueryOf(Stretch{.max_id = max_id}, kConversationsPerPage);
+  auto query = QueryOf(Stretch{.max_id = max_id});
   query.emplace_back("exclude_reblogs", "true");
-  MAYFLY_ASSIGN_OR_RETURN(const HttpResponse response,
-                          Get("/api/v1/accounts/" + Segment(own_id) + "/statuses", std::move(query),
-                              kReadStatuses, stop));
-  return ParseStatuses(response.body);
+  MAYFLY_ASSIGN_OR_RETURN(auto listed,
+                          List("/api/v1/accounts/" + Segment(own_id) + "/statuses", query,
+                               kConversationsPerPage, kReadStatuses, &ParseStatuses, stop));
+  return std::move(listed.items);
 }
 
 Result<MastodonStatus> Client::GetStatus(const std::string& id, std::stop_token stop) {

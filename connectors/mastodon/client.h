@@ -10,6 +10,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,9 @@ namespace mayfly::connectors::mastodon {
 
 // Words of Error::platform_code.
 inline constexpr const char* kGone = "not-found";  // 404 and 410: deleted, or not visible to us
+
+// An answer larger than kBodyBytesMax, or of too many values.
+bool IsTooLarge(const Error& error);
 
 // The scopes that this connector needs, as the server's own words.
 inline constexpr const char* kReadAccounts = "read:accounts";
@@ -59,6 +63,8 @@ class Client {
   // Nothing when the server has no such policy.
   Result<std::optional<NotificationPolicy>> GetPolicy(std::stop_token stop);
 
+  // Both lists ask for fewer and fewer entries when a page is too large for us. IsTooLarge when a
+  // single entry is.
   Result<Listed<Notification>> ListMentions(const Stretch& stretch, std::stop_token stop);
   Result<Listed<ConversationEntry>> ListConversations(const Stretch& stretch, std::stop_token stop);
   // Newest first; ours, whoever may see them.
@@ -89,6 +95,12 @@ class Client {
                             std::stop_token stop);
   Result<HttpResponse> Get(std::string path, std::vector<std::pair<std::string, std::string>> query,
                            const char* scope, std::stop_token stop);
+  // Asks for at most `limit` entries, and for fewer when the answer is too large.
+  template <class T>
+  Result<Listed<T>> List(const std::string& path,
+                         const std::vector<std::pair<std::string, std::string>>& query, int limit,
+                         const char* scope, Result<std::vector<T>> (*parse)(std::string_view),
+                         std::stop_token stop);
   static Error Classify(const HttpResponse& response, Effect effect, const char* scope);
 
   std::string host_;  // of the server's address, for a server that does not say its domain

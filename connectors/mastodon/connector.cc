@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -28,13 +29,19 @@ constexpr std::uint64_t kCallsPerFetch = 30;      // then the core gets what the
 constexpr int kEmptyPagesMax = 10;                // in a row, that say that there is more
 constexpr int kFailuresMax = 3;  // at one thread or status, in a row; then it is done without
 constexpr int kParentsMax = 10;  // asked for one by one
-constexpr std::size_t kSnacShows = 64;             // notifications, the newest
-constexpr int kFindPagesMax = 10;                  // of our own statuses
-constexpr int kPolicyEvery = 10;                   // polls
-constexpr std::size_t kWatchedMax = 150;           // messages re-read for edits and deletions
-constexpr std::size_t kSinglesPerFetch = 3;        // re-read one by one
-constexpr std::size_t kConfirmedPerFetch = 5;      // missing ones asked for again
-constexpr std::size_t kCachedMax = 20'000;         // of each cache
+constexpr std::size_t kSnacShows = 64;         // notifications, the newest
+constexpr int kFindPagesMax = 10;              // of our own statuses
+constexpr int kPolicyEvery = 10;               // polls
+constexpr std::size_t kWatchedMax = 150;       // messages re-read for edits and deletions
+constexpr std::size_t kSinglesPerFetch = 3;    // re-read one by one
+constexpr std::size_t kConfirmedPerFetch = 5;  // missing ones asked for again
+constexpr std::size_t kWithdrawnPerHour = 20;  // found by their absence; more is a doubt
+constexpr int kLookBackEvery = 20;             // quiet polls
+constexpr std::size_t kCachedMax = 20'000;     // of each cache
+// A page of ours, well below what the link to the core takes (service/link/worker_link.h: 2,000
+// messages, 8 MiB, in which a quotation mark is two bytes).
+constexpr std::size_t kPageItemsMax = 1'000;
+constexpr std::size_t kPageBytesMax = 2u << 20;
 constexpr std::size_t kParticipantsMax = 50;       // as many as a conversation keeps
 constexpr std::size_t kPeopleBytesMax = 400;       // of a conversation's id
 constexpr std::size_t kCharactersPerAddress = 23;  // as Mastodon counts each address
@@ -42,6 +49,7 @@ constexpr std::size_t kCharactersPerAddress = 23;  // as Mastodon counts each ad
 // Words of Check and of Page::warning, beside the scopes.
 constexpr const char* kPolicyFilters = "notification-policy-filters";
 constexpr const char* kPolicyDrops = "notification-policy-drops";
+constexpr const char* kManyDeletions = "many-deletions";
 constexpr const char* kSentOtherwise = "reply-not-as-asked";
 
 // Ids grow: longer ones are newer, equally long ones compare byte by byte. True of the numbers of
@@ -63,7 +71,7 @@ struct Feed {
 struct Watched {
   std::string id;
   std::string conversation;
-  std::int64_t sent_s = 0;     // 0: the server gave none
+  std::int64_t sent_s = 0;
   std::int64_t edited_ms = 0;  // of the version that was reported; 0: never edited
 };
 
@@ -219,6 +227,22 @@ std::size_t CountLeast(std::string_view text) {
   return count;
 }
 
+// "@Bob" and "@bob@social.example" are one person on the server social.example.
+std::string WithFullMentions(const std::string& text, const std::string& domain) {
+  std::string full;
+  std::size_t i = 0;
+  for (const Mention& mention : FindMentions(text)) {
+    full.append(text, i, mention.offset - i);
+    std::string handle = text.substr(mention.offset, mention.length);
+    std::transform(handle.begin(), handle.end(), handle.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    full += handle;
+    if (handle.find('@', 1) == std::string::npos) full.append("@").append(domain);
+    i = mention.offset + mention.length;
+  }
+  return full.append(text, i);
+}
+
 class MastodonConnector final : public Connector {
  public:
   explicit MastodonConnector(std::unique_ptr<Client> client) : client_(std::move(client)) {}
@@ -231,7 +255,8 @@ class MastodonConnector final : public Connector {
 
  private:
   // Where a message hangs: the top of its thread, and the topmost message above it without a
-  // public status in between, whose context shows all that is private around it.
+  // public status in between, whose context shows all that is private around it. What stands above
+  // that one has no such top: the private branches below a public status do not see each other.
   struct Place {
     std::string root;
     std::string top;  // empty: not known
@@ -247,7 +272,10 @@ class MastodonConnector final : public Connector {
     bool mentions_quiet = false;
     bool conversations_quiet = false;
     int empty_pages = 0;
-    bool proven = false;  // the server gave something private, so the token is good
+    bool proven = false;    // the server gave something private, so the token is good
+    std::size_t items = 0;  // in the page: messages and edits
+    std::size_t bytes = 0;  // in the page: their texts, and the people of its conversations
+    bool cut = false;       // the page was full before a thread was; the next Fetch goes on with it
   };
 
   Status Know(std::stop_token stop);
@@ -260,29 +288,47 @@ class MastodonConnector final : public Connector {
   Status WalkConversations(Work& work);
   Status PollMentions(Work& work);
   Status PollConversations(Work& work);
+  Status LookBack(Work& work);
   Status Finish(Work& work);
   Status Recheck(Work& work);
+  Status Withdraw(const std::set<std::string>& gone, Work& work);
 
   Result<std::string> NewestMention(Work& work);
   Result<std::string> NewestConversation(Work& work);
   bool Spent(const Work& work) const {
     return client_->calls() >= work.calls_max ||
-           work.page.messages.size() >= work.request.messages_max;
+           work.page.messages.size() >= work.request.messages_max || IsFull(work) || work.cut;
   }
+  static bool IsFull(const Work& work) {
+    return work.items >= kPageItemsMax || work.bytes >= kPageBytesMax;
+  }
+  static void CountText(const MessageBody& text, Work& work) {
+    ++work.items;
+    work.bytes += text.Reveal().size();
+  }
+  // A single entry right behind where a list stands is too large for us. Goes around it from the
+  // newest side where that is possible; what cannot be reached then is a hole.
+  static Status GoAround(Feed& feed, bool& quiet, Result<std::string> newest);
+  void StopWalking(Work& work, Feed& feed);
   // An empty page that says that there is more, too often in a row.
   Status LeadsNowhere(Work& work);
 
   // Takes a message, and of its thread what a call shows. `whole`: the thread changed, and what
   // else is new in it shows nowhere else.
   Status ReadThread(const MastodonStatus& head, bool whole, Work& work);
+  Status ReadThreadOnce(const MastodonStatus& head, bool whole, Work& work);
   // Nothing once the server has failed often enough to show it: one thread that is too large for
   // us, or that breaks the server, must not stop the account.
   Result<std::optional<Context>> ContextOf(const std::string& id, Work& work);
   bool GivesUp(const std::string& id, const Error& error);
   std::optional<Place> KnownPlace(const MastodonStatus& status, const Work& work) const;
   Place PlaceIn(const MastodonStatus& head, const Context& context, const Work& work) const;
+  // What stands above `head`: below the top of its private part, or above it.
+  void TakeAncestors(const MastodonStatus& head, const Context& context, const Place& place,
+                     Work& work);
   Result<Place> PlaceByParents(const MastodonStatus& head, const Work& work);
   void TakeAll(const std::vector<MastodonStatus>& statuses, const Place& place, Work& work);
+  // Leaves what is new to the next Fetch once the page is full, and says so in work.cut.
   void Take(const MastodonStatus& status, const Place& place, Work& work);
   void Compare(const MastodonStatus& status, Watched& watched, Work& work);
   void Watch(Watched watched, Work& work);
@@ -298,6 +344,30 @@ class MastodonConnector final : public Connector {
                                     const std::map<std::string, Contact>& others);
   MessageBody Text(const MastodonStatus& status, const std::map<std::string, Contact>& others,
                    bool& cut) const;
+
+  // What FindSent has seen.
+  struct Search {
+    std::string root;
+    std::map<std::string, MastodonStatus> statuses = {};  // by id
+    std::set<std::string> below = {};                     // in this thread, for certain
+    bool thread_read = false;                             // from its first status on
+    bool settled = false;  // the list of what we wrote is enough for a verdict
+
+    void Add(std::vector<MastodonStatus> more) {
+      for (MastodonStatus& status : more) statuses.insert_or_assign(status.id, std::move(status));
+    }
+  };
+  Status ListLately(const FindSentRequest& request, Search& search, std::stop_token stop);
+  Status LookIntoThread(Search& search, std::stop_token stop);
+  std::optional<bool> IsBelow(const MastodonStatus& status, const Search& search) const;
+  std::vector<SentReply> Matching(const FindSentRequest& request, const Search& search,
+                                  bool surely) const;
+  std::string SameWords(const std::string& text,
+                        const std::map<std::string, Contact>& others) const;
+  // The status that a reply is put below when the message that it answers is not known; empty:
+  // none.
+  Result<std::string> ParentInstead(const std::string& root,
+                                    const std::set<std::string>& recipients, std::stop_token stop);
   std::size_t Count(const std::string& text) const;
 
   std::unique_ptr<Client> client_;
@@ -308,15 +378,20 @@ class MastodonConnector final : public Connector {
   // when the core comes with another one, what it had not stored must be reported again.
   std::string returned_;
   std::map<std::string, std::int64_t> reported_;  // message -> version
-  std::map<std::string, Place> places_;           // true whatever is stored
+  std::map<std::string, Place> places_;           // likewise: of threads that were read
+  std::string unfinished_;                        // likewise: a head whose thread did not fit
   std::map<std::string, Contact> people_;         // with their names
   std::set<std::string> counted_;                 // as past the horizon
   std::set<std::string> seen_backs_;              // against a list that leads in a circle
   std::string stuck_;                             // what the server fails to show
   int failures_ = 0;
   int polls_ = 0;
-  std::string warning_;       // what the account's policy hides
-  std::string send_warning_;  // a reply that the server took otherwise than asked
+  int quiet_polls_ = 0;
+  std::set<std::string> missing_;       // of what is watched: not there when it was last asked for
+  std::deque<TimePoint> withdrawn_at_;  // the horizons of those Fetches; they move with the clock
+  bool many_gone_ = false;              // too many to be believed
+  std::string warning_;                 // what the account's policy hides
+  std::string send_warning_;            // a reply that the server took otherwise than asked
 };
 
 // ---- who is who ----
@@ -422,10 +497,15 @@ void MastodonConnector::Watch(Watched watched, Work& work) {
 void MastodonConnector::Compare(const MastodonStatus& status, Watched& watched, Work& work) {
   const std::int64_t version = VersionOf(status);
   if (version == watched.edited_ms || !IsMessage(status)) return;
+  if (IsFull(work)) {
+    work.cut = true;
+    return;
+  }
   watched.edited_ms = version;
   reported_[status.id] = version;
   bool cut = false;
   MessageBody text = Text(status, Others(status), cut);
+  CountText(text, work);
   work.page.edits.push_back(Edit{.conversation = PlatformId(watched.conversation),
                                  .id = PlatformId(status.id),
                                  .edited_at = status.edited_at,
@@ -456,6 +536,10 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
   const std::int64_t version = VersionOf(status);
   const auto reported = reported_.find(status.id);
   if (reported != reported_.end() && reported->second == version) return;
+  if (IsFull(work)) {
+    work.cut = true;
+    return;
+  }
   const bool first = reported == reported_.end();
   if (reported_.size() >= kCachedMax) reported_.clear();
   reported_[status.id] = version;
@@ -465,6 +549,7 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
   const MessageBody text = Text(status, others, cut);
   const bool unsupported = status.has_attachment || cut;
   if (first) {
+    CountText(text, work);
     const bool ours = IsOurs(status.account);
     work.page.messages.push_back(
         PlatformMessage{.conversation = PlatformId(conversation),
@@ -479,6 +564,7 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
   }
   if (status.edited_at) {
     // The store may hold an earlier text of it, from before it was last watched.
+    CountText(text, work);
     work.page.edits.push_back(Edit{.conversation = PlatformId(conversation),
                                    .id = PlatformId(status.id),
                                    .edited_at = status.edited_at,
@@ -491,6 +577,8 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
                                  .standing = PlatformStanding::kAccepted};
   for (const auto& [id, contact] : others) {
     if (described.participants.size() == kParticipantsMax) break;
+    work.bytes += contact.platform_id.Reveal().size() + contact.handle.Reveal().size() +
+                  contact.display_name.Reveal().size();
     described.participants.push_back(contact);
   }
   const auto [at, is_new] = work.described.emplace(conversation, work.page.conversations.size());
@@ -499,6 +587,8 @@ void MastodonConnector::Take(const MastodonStatus& status, const Place& place, W
   } else {
     work.page.conversations[at->second] = std::move(described);
   }
+  // Nobody could say when one without a date has to leave the cursor.
+  if (!status.created_at) return;
   Watch({.id = status.id,
          .conversation = conversation,
          .sent_s = Seconds(status.created_at),
@@ -567,8 +657,13 @@ Result<MastodonConnector::Place> MastodonConnector::PlaceByParents(const Mastodo
   for (int i = 0; i < kParentsMax && !parent.empty(); ++i) {
     auto status = client_->GetStatus(parent, work.stop);
     if (!status) {
+      // The context was given up already; here nothing is worth stopping for but what ends any
+      // call.
       const ErrorCode code = status.error().code;
-      if (code == ErrorCode::kPlatformRejected || code == ErrorCode::kProtocol) break;
+      if (code == ErrorCode::kPlatformRejected || code == ErrorCode::kProtocol ||
+          code == ErrorCode::kPlatformUnavailable || code == ErrorCode::kMissingPrivilege) {
+        break;
+      }
       return Fail(std::move(status).error());
     }
     if (const auto known = KnownPlace(*status, work)) return Place{.root = known->root, .top = {}};
@@ -579,7 +674,7 @@ Result<MastodonConnector::Place> MastodonConnector::PlaceByParents(const Mastodo
 
 // A thing that the server refuses or has failed often enough to show is done without.
 bool MastodonConnector::GivesUp(const std::string& id, const Error& error) {
-  if (error.code == ErrorCode::kPlatformRejected) return true;
+  if (error.code == ErrorCode::kPlatformRejected || IsTooLarge(error)) return true;
   if (error.code != ErrorCode::kProtocol && error.code != ErrorCode::kPlatformUnavailable) {
     return false;
   }
@@ -597,7 +692,36 @@ Result<std::optional<Context>> MastodonConnector::ContextOf(const std::string& i
   return Fail(std::move(context).error());
 }
 
+void MastodonConnector::TakeAncestors(const MastodonStatus& head, const Context& context,
+                                      const Place& place, Work& work) {
+  std::map<std::string, const MastodonStatus*> left;
+  for (const MastodonStatus& status : context.ancestors) left.emplace(status.id, &status);
+  const MastodonStatus* at = &head;
+  while (at->id != place.top) {
+    const auto parent = left.find(at->in_reply_to_id);
+    if (parent == left.end() || !IsMessage(*parent->second)) break;
+    at = parent->second;
+    left.erase(parent);
+    Take(*at, place, work);
+  }
+  for (const MastodonStatus& status : context.ancestors) {
+    if (left.contains(status.id)) Take(status, Place{.root = place.root, .top = {}}, work);
+  }
+}
+
 Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Work& work) {
+  // What did not fit into the page before shows nowhere else.
+  const bool again = !unfinished_.empty() && unfinished_ == head.id;
+  MAYFLY_RETURN_IF_ERROR(ReadThreadOnce(head, whole || again, work));
+  if (work.cut) {
+    unfinished_ = head.id;
+  } else if (again) {
+    unfinished_.clear();
+  }
+  return {};
+}
+
+Status MastodonConnector::ReadThreadOnce(const MastodonStatus& head, bool whole, Work& work) {
   std::optional<Place> place = KnownPlace(head, work);
   // snac has no list of conversations: what we wrote elsewhere shows in contexts only.
   const bool is_snac = instance_->flavour == Flavour::kSnac;
@@ -605,10 +729,11 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
     Take(head, *place, work);
     return {};
   }
-  const bool from_top = place && !place->top.empty() && !is_snac && place->top != head.id;
+  bool from_top = place && !place->top.empty() && !is_snac && place->top != head.id;
   auto context = ContextOf(from_top ? place->top : head.id, work);
   if (!context && from_top && context.error().code == ErrorCode::kPlatformRejected) {
-    place->top = head.id;  // the top is gone; the name of the conversation stays
+    place->top.clear();  // it is gone; the name of the conversation stays
+    from_top = false;
     context = ContextOf(head.id, work);
   }
   if (!context) {
@@ -616,7 +741,10 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
     if (context.error().code == ErrorCode::kPlatformRejected) return {};
     return Fail(std::move(context).error());
   }
+  // What only the thread would have shown, such as what we wrote elsewhere, is missing.
+  const bool shows_elsewhere = !whole && !is_snac;
   if (!*context) {
+    if (!shows_elsewhere) work.page.gap = true;
     if (!place) {
       MAYFLY_ASSIGN_OR_RETURN(place, PlaceByParents(head, work));
     }
@@ -627,7 +755,11 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
     const Place found = PlaceIn(head, **context, work);
     place = Place{.root = place ? place->root : found.root, .top = found.top};
   }
-  TakeAll((*context)->ancestors, *place, work);
+  if (from_top) {
+    TakeAll((*context)->ancestors, Place{.root = place->root, .top = {}}, work);
+  } else {
+    TakeAncestors(head, **context, *place, work);
+  }
   Take(head, *place, work);
   TakeAll((*context)->descendants, *place, work);
   if (!whole || is_snac || from_top || place->top == head.id) return {};
@@ -635,6 +767,8 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
   auto rest = ContextOf(place->top, work);
   if (rest && *rest) {
     TakeAll((*rest)->descendants, *place, work);
+  } else if (rest) {
+    work.page.gap = true;
   } else if (!rest && rest.error().code != ErrorCode::kPlatformRejected) {
     return Fail(std::move(rest).error());
   }
@@ -646,6 +780,24 @@ Status MastodonConnector::ReadThread(const MastodonStatus& head, bool whole, Wor
 Status MastodonConnector::LeadsNowhere(Work& work) {
   if (++work.empty_pages <= kEmptyPagesMax) return {};
   return Fail(ErrorCode::kProtocol, "The server's empty pages say that there is more.");
+}
+
+// The entry's own id is not known, so that nothing can be asked for behind it by number. But the
+// newest one is: from there the list is walked backwards, down to it. When it is the newest itself,
+// that has to wait until something newer stands there.
+Status MastodonConnector::GoAround(Feed& feed, bool& quiet, Result<std::string> newest) {
+  if (!newest) return Fail(std::move(newest).error());
+  if (!IsNewer(*newest, feed.at)) {
+    return Fail(ErrorCode::kProtocol, "The server's list has an entry that is too large.");
+  }
+  feed = Feed{.at = *std::move(newest), .walking = true};
+  quiet = false;
+  return {};
+}
+
+void MastodonConnector::StopWalking(Work& work, Feed& feed) {
+  work.page.gap = true;
+  feed = Feed{.at = feed.at};
 }
 
 Result<std::string> MastodonConnector::NewestMention(Work& work) {
@@ -672,7 +824,12 @@ Result<std::string> MastodonConnector::NewestConversation(Work& work) {
 
 Status MastodonConnector::WalkMentions(Work& work) {
   Feed& feed = work.position.mentions;
-  MAYFLY_ASSIGN_OR_RETURN(auto listed, client_->ListMentions({.max_id = feed.back}, work.stop));
+  auto answer = client_->ListMentions({.max_id = feed.back}, work.stop);
+  if (!answer && IsTooLarge(answer.error())) {
+    StopWalking(work, feed);
+    return {};
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const Notification*> items;  // once each
   std::vector<const Notification*> order;
   for (const Notification& item : listed.items) {
@@ -713,6 +870,7 @@ Status MastodonConnector::WalkMentions(Work& work) {
                counted_.insert(item->status->id).second) {
       ++work.page.skipped_past_horizon;
     }
+    if (work.cut) return {};  // with this one again
     feed.back = item->id;
     if (Spent(work)) return {};
   }
@@ -722,8 +880,12 @@ Status MastodonConnector::WalkMentions(Work& work) {
 
 Status MastodonConnector::WalkConversations(Work& work) {
   Feed& feed = work.position.conversations;
-  MAYFLY_ASSIGN_OR_RETURN(auto listed,
-                          client_->ListConversations({.max_id = feed.back}, work.stop));
+  auto answer = client_->ListConversations({.max_id = feed.back}, work.stop);
+  if (!answer && IsTooLarge(answer.error())) {
+    StopWalking(work, feed);
+    return {};
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const ConversationEntry*> entries;
   for (const ConversationEntry& entry : listed.items) {
     if (entry.last_status) entries.emplace(entry.last_status->id, &entry);
@@ -746,6 +908,7 @@ Status MastodonConnector::WalkConversations(Work& work) {
     } else if (past && IsMessage(last) && counted_.insert(last.id).second) {
       ++work.page.skipped_past_horizon;
     }
+    if (work.cut) return {};
     feed.after = last.id;
     if (Spent(work)) return {};
   }
@@ -785,7 +948,11 @@ Status MastodonConnector::WalkConversations(Work& work) {
 
 Status MastodonConnector::PollMentions(Work& work) {
   Feed& feed = work.position.mentions;
-  MAYFLY_ASSIGN_OR_RETURN(auto listed, client_->ListMentions({.min_id = feed.at}, work.stop));
+  auto answer = client_->ListMentions({.min_id = feed.at}, work.stop);
+  if (!answer && IsTooLarge(answer.error())) {
+    return GoAround(feed, work.mentions_quiet, NewestMention(work));
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const Notification*> items;
   std::vector<const Notification*> order;
   for (const Notification& item : listed.items) {
@@ -802,7 +969,7 @@ Status MastodonConnector::PollMentions(Work& work) {
   if (order.empty()) {
     if (listed.items.empty() && listed.has_links) return LeadsNowhere(work);
     work.mentions_quiet = true;
-    return {};
+    return ++quiet_polls_ % kLookBackEvery == 0 ? LookBack(work) : Status();
   }
   work.proven = true;
   work.empty_pages = 0;
@@ -812,7 +979,28 @@ Status MastodonConnector::PollMentions(Work& work) {
     if (item->status && IsMessage(*item->status)) {
       MAYFLY_RETURN_IF_ERROR(ReadThread(*item->status, false, work));
     }
+    if (work.cut) return {};
     feed.at = item->id;
+    if (Spent(work)) return {};
+  }
+  return {};
+}
+
+// A server gives out an id before the entry can be seen. One that is seen late lies below where the
+// list already stands.
+Status MastodonConnector::LookBack(Work& work) {
+  const auto listed = client_->ListMentions({}, work.stop);
+  if (!listed) return IsTooLarge(listed.error()) ? Status() : Fail(listed.error());
+  for (const Notification& item : listed->items) {
+    if (!item.status || !IsMessage(*item.status)) continue;
+    const std::string& id = item.status->id;
+    const auto& watched = work.position.watched;
+    const bool known =
+        reported_.contains(id) ||
+        std::any_of(watched.begin(), watched.end(), [&](const Watched& w) { return w.id == id; });
+    if (known && id != unfinished_) continue;
+    MAYFLY_RETURN_IF_ERROR(ReadThread(*item.status, false, work));
+    if (work.cut) --quiet_polls_;  // once more at the next quiet poll
     if (Spent(work)) return {};
   }
   return {};
@@ -823,9 +1011,12 @@ Status MastodonConnector::PollConversations(Work& work) {
   // Pleroma's list is paged by a number that a new message does not change; its newest page is all
   // that can be asked for.
   const bool newest_only = instance_->flavour == Flavour::kPleroma;
-  MAYFLY_ASSIGN_OR_RETURN(
-      auto listed,
-      client_->ListConversations(newest_only ? Stretch{} : Stretch{.min_id = feed.at}, work.stop));
+  auto answer =
+      client_->ListConversations(newest_only ? Stretch{} : Stretch{.min_id = feed.at}, work.stop);
+  if (!answer && IsTooLarge(answer.error())) {
+    return GoAround(feed, work.conversations_quiet, NewestConversation(work));
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const auto listed, std::move(answer));
   std::map<std::string, const ConversationEntry*> entries;
   std::vector<const ConversationEntry*> order;
   for (const ConversationEntry& entry : listed.items) {
@@ -847,6 +1038,7 @@ Status MastodonConnector::PollConversations(Work& work) {
       for (const Person& person : entry->accounts) Meet(person);
       MAYFLY_RETURN_IF_ERROR(ReadThread(*entry->last_status, true, work));
     }
+    if (work.cut) return {};
     feed.at = entry->last_status->id;
     if (Spent(work)) return {};
   }
@@ -874,12 +1066,14 @@ Status MastodonConnector::Recheck(Work& work) {
     ids.resize(kSinglesPerFetch);
   }
   std::size_t asked = 0;
-  std::set<std::string> gone;
+  std::set<std::string> absent;
   for (const std::string& id : ids) {
     const auto watched =
         std::find_if(all.begin(), all.end(), [&](const Watched& w) { return w.id == id; });
+    if (IsFull(work)) break;  // the rest comes next time
     if (const auto there = shown.find(id); there != shown.end()) {
       work.proven = true;
+      missing_.erase(id);
       Compare(*there->second, *watched, work);
     } else {
       // What is missing from a list may be the list's fault. The rest is asked for next time.
@@ -887,20 +1081,43 @@ Status MastodonConnector::Recheck(Work& work) {
       auto status = client_->GetStatus(id, work.stop);
       if (status) {
         work.proven = true;
+        missing_.erase(id);
         Compare(*status, *watched, work);
       } else if (status.error().platform_code == kGone) {
-        gone.insert(id);
+        absent.insert(id);
       } else if (!GivesUp(id, status.error())) {
         return Fail(std::move(status).error());
       }
     }
     work.position.checked = id;
   }
-  if (gone.empty()) return {};
+  // Once may be a slip of the server's. It counts when it is so again, the next time around.
+  std::set<std::string> gone;
+  for (const std::string& id : absent) {
+    if (!missing_.insert(id).second) gone.insert(id);
+  }
+  std::erase_if(missing_, [&](const std::string& id) {
+    return std::none_of(all.begin(), all.end(), [&](const Watched& w) { return w.id == id; });
+  });
+  if (missing_.empty()) many_gone_ = false;
+  return gone.empty() ? Status() : Withdraw(gone, work);
+}
+
+Status MastodonConnector::Withdraw(const std::set<std::string>& gone, Work& work) {
   // A server may answer so to a token that it no longer knows. Nothing is destroyed for that.
   MAYFLY_RETURN_IF_ERROR(VerifyOwn(work.stop));
   work.proven = true;
+  const TimePoint now = work.request.horizon;
+  while (!withdrawn_at_.empty() && withdrawn_at_.front() < now - std::chrono::hours(1)) {
+    withdrawn_at_.pop_front();
+  }
+  std::vector<Watched>& all = work.position.watched;
   for (const std::string& id : gone) {
+    // Nor for a server that lost its data, or shows us less than before.
+    many_gone_ = many_gone_ || withdrawn_at_.size() >= kWithdrawnPerHour;
+    if (many_gone_) return {};
+    withdrawn_at_.push_back(now);
+    missing_.erase(id);
     const auto watched =
         std::find_if(all.begin(), all.end(), [&](const Watched& w) { return w.id == id; });
     work.page.withdrawals.push_back(
@@ -964,6 +1181,8 @@ Status MastodonConnector::Step(Work& work, bool& done) {
 Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_token stop) {
   if (request.after.value.empty() || request.after.value != returned_) {
     reported_.clear();
+    unfinished_.clear();
+    places_.clear();  // a known place says that the thread around it was reported, too
     seen_backs_.clear();
   }
   returned_.clear();
@@ -979,9 +1198,8 @@ Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_tok
     }
   }
   // Nothing of a message outlives it, not even that we looked after it.
-  std::erase_if(work.position.watched, [&](const Watched& watched) {
-    return watched.sent_s != 0 && watched.sent_s < Seconds(request.horizon);
-  });
+  std::erase_if(work.position.watched,
+                [&](const Watched& watched) { return watched.sent_s < Seconds(request.horizon); });
   const std::string before = EncodeAll(work.position);
   bool done = false;
   // A lost position is told before anything is read again.
@@ -998,7 +1216,8 @@ Result<Page> MastodonConnector::Fetch(const FetchRequest& request, std::stop_tok
   }
   work.page.history_complete =
       !work.position.mentions.walking && !work.position.conversations.walking;
-  work.page.warning = !send_warning_.empty() ? send_warning_ : warning_;
+  work.page.warning = many_gone_ ? kManyDeletions : warning_;
+  if (!send_warning_.empty()) work.page.warning = send_warning_;
   MAYFLY_ASSIGN_OR_RETURN(work.page.next.value, Encode(work.position));
   returned_ = work.page.next.value;
   return std::move(work.page);
@@ -1011,6 +1230,21 @@ std::size_t MastodonConnector::Count(const std::string& text) const {
   std::size_t points = 0;
   for (const char c : text) points += (static_cast<unsigned char>(c) & 0xC0u) != 0x80u ? 1 : 0;
   return points;
+}
+
+// Some servers (Pleroma) make the author of the parent a recipient, so that it has to be one of
+// those whom the reply goes to anyway.
+Result<std::string> MastodonConnector::ParentInstead(const std::string& root,
+                                                     const std::set<std::string>& recipients,
+                                                     std::stop_token stop) {
+  const auto status = client_->GetStatus(root, stop);
+  if (status) {
+    const bool known = IsOurs(status->account) || recipients.contains(IdOf(status->account));
+    return known ? root : std::string();
+  }
+  const ErrorCode code = status.error().code;
+  if (code == ErrorCode::kPlatformRejected || code == ErrorCode::kProtocol) return std::string();
+  return Fail(status.error());
 }
 
 Result<SentReply> MastodonConnector::Send(const OutgoingReply& reply, std::stop_token stop) {
@@ -1056,8 +1290,11 @@ Result<SentReply> MastodonConnector::Send(const OutgoingReply& reply, std::stop_
                     " characters, with the names of the recipients.",
                 "/text");
   }
-  const std::string parent =
-      reply.in_reply_to.empty() ? RootOf(reply.conversation.Reveal()) : reply.in_reply_to.Reveal();
+  std::string parent = reply.in_reply_to.Reveal();
+  if (parent.empty()) {
+    MAYFLY_ASSIGN_OR_RETURN(parent,
+                            ParentInstead(RootOf(reply.conversation.Reveal()), asked_for, stop));
+  }
   MAYFLY_ASSIGN_OR_RETURN(
       const MastodonStatus sent,
       client_->PostDirect(MessageBody(std::move(whole)), parent, reply.idempotency_key, stop));
@@ -1069,67 +1306,125 @@ Result<SentReply> MastodonConnector::Send(const OutgoingReply& reply, std::stop_
   return SentReply{.id = PlatformId(sent.id), .sent_at = sent.created_at};
 }
 
-Result<std::vector<SentReply>> MastodonConnector::FindSent(const FindSentRequest& request,
-                                                           std::stop_token stop) {
-  MAYFLY_RETURN_IF_ERROR(Know(stop));
-  const std::string& conversation = request.conversation.Reveal();
-  const std::string root = RootOf(conversation);
-  std::map<std::string, MastodonStatus> ours;
-  const auto add = [&](std::vector<MastodonStatus> statuses) {
-    for (MastodonStatus& status : statuses) {
-      if (IsOurs(status.account)) ours.insert_or_assign(status.id, std::move(status));
-    }
-  };
-  const auto matching = [&] {
-    std::vector<std::pair<std::optional<TimePoint>, std::string>> found;
-    for (const auto& [id, status] : ours) {
-      if (status.created_at && *status.created_at < request.not_before) continue;
-      const std::map<std::string, Contact> others = Others(status);
-      if (ConversationId(root, others) != conversation) continue;
-      std::vector<std::string> handles;
-      for (const auto& [person, contact] : others) handles.push_back(contact.handle.Reveal());
-      bool cut = false;
-      const MessageBody text = Text(status, others, cut);
-      if (Comparable(text.Reveal()) ==
-          Comparable(WithoutLeadingMentions(request.text.Reveal(), handles))) {
-        found.emplace_back(status.created_at, id);
-      }
-    }
-    std::sort(found.begin(), found.end());
-    std::vector<SentReply> replies;
-    for (auto& [at, id] : found) replies.push_back({.id = PlatformId(id), .sent_at = at});
-    return replies;
-  };
-  // What we wrote lately, wherever it hangs now. Not every server shows private ones there.
-  bool listed_all = false;
+// A text as two servers may show it: mentions in full, and what Comparable evens out.
+std::string MastodonConnector::SameWords(const std::string& text,
+                                         const std::map<std::string, Contact>& others) const {
+  std::vector<std::string> handles;
+  for (const auto& [person, contact] : others) handles.push_back(contact.handle.Reveal());
+  return Comparable(WithoutLeadingMentions(WithFullMentions(text, instance_->domain), handles));
+}
+
+Status MastodonConnector::ListLately(const FindSentRequest& request, Search& search,
+                                     std::stop_token stop) {
   std::string max_id;
-  for (int pages = 0; pages < kFindPagesMax && !listed_all; ++pages) {
+  bool reached = false;
+  bool shows_private = false;
+  for (int pages = 0; pages < kFindPagesMax && !reached; ++pages) {
     auto listed = client_->ListOwnStatuses(own_->id, max_id, stop);
     if (!listed) {
-      if (listed.error().code == ErrorCode::kPlatformRejected && max_id.empty()) break;
+      const Error& error = listed.error();
+      if (IsTooLarge(error) || (error.code == ErrorCode::kPlatformRejected && max_id.empty())) {
+        break;
+      }
       return Fail(std::move(listed).error());
     }
     std::string oldest;
-    for (const MastodonStatus& status : *listed) {
+    for (MastodonStatus& status : *listed) {
       if (oldest.empty() || IsNewer(oldest, status.id)) oldest = status.id;
-      listed_all = listed_all || (status.created_at && *status.created_at < request.not_before);
+      reached = reached || (status.created_at && *status.created_at < request.not_before);
+      shows_private = shows_private || (IsOurs(status.account) && IsMessage(status));
     }
-    listed_all = listed_all || listed->empty() || oldest == max_id;
-    add(*std::move(listed));
+    reached = reached || listed->empty() || oldest == max_id;
+    search.Add(*std::move(listed));
     max_id = oldest;
   }
-  if (std::vector<SentReply> replies = matching(); !replies.empty()) return replies;
-  // "Not found" is a verdict: the thread is asked, too.
-  auto context = client_->GetContext(root, stop);
-  if (context) {
-    add(std::move(context->descendants));
-  } else if (context.error().platform_code != kGone) {
-    return Fail(std::move(context).error());
-  } else if (!listed_all) {
-    return Fail(ErrorCode::kPlatformRejected,
-                "The server shows neither our statuses nor the thread.");
+  // A server that shows nothing private there has shown nothing at all.
+  search.settled = reached && shows_private;
+  return {};
+}
+
+// The thread, as the server shows it below its first status, or around the newest message of the
+// conversation that we know.
+Status MastodonConnector::LookIntoThread(Search& search, std::stop_token stop) {
+  std::vector<std::string> starts = {search.root};
+  std::string newest;
+  for (const auto& [id, place] : places_) {
+    if (place.root == search.root && IsNewer(id, newest)) newest = id;
   }
-  return matching();
+  if (const auto known = places_.find(newest); known != places_.end()) {
+    if (!known->second.top.empty()) starts.push_back(known->second.top);
+    starts.push_back(newest);
+  }
+  for (const std::string& start : starts) {
+    auto context = client_->GetContext(start, stop);
+    if (context) {
+      for (const auto* part : {&context->ancestors, &context->descendants}) {
+        for (const MastodonStatus& status : *part) search.below.insert(status.id);
+      }
+      search.below.insert(start);
+      search.thread_read = start == search.root;
+      search.Add(std::move(context->ancestors));
+      search.Add(std::move(context->descendants));
+      return {};
+    }
+    // Deleted, hidden, or too large for us: for good.
+    const ErrorCode code = context.error().code;
+    if (code != ErrorCode::kPlatformRejected && code != ErrorCode::kProtocol) {
+      return Fail(std::move(context).error());
+    }
+  }
+  if (search.settled) return {};
+  return Fail(ErrorCode::kPlatformRejected,
+              "The server shows neither our statuses nor the thread.");
+}
+
+// Whether one of ours hangs in this thread. Nothing: nobody can tell.
+std::optional<bool> MastodonConnector::IsBelow(const MastodonStatus& status,
+                                               const Search& search) const {
+  if (status.id == search.root || search.below.contains(status.id)) return true;
+  const std::string& parent = status.in_reply_to_id;
+  if (parent.empty()) return std::nullopt;
+  if (parent == search.root || search.below.contains(parent)) return true;
+  if (const auto known = places_.find(parent); known != places_.end()) {
+    return known->second.root == search.root;
+  }
+  return search.thread_read ? std::optional(false) : std::nullopt;
+}
+
+std::vector<SentReply> MastodonConnector::Matching(const FindSentRequest& request,
+                                                   const Search& search, bool surely) const {
+  std::vector<std::pair<std::optional<TimePoint>, std::string>> found;
+  for (const auto& [id, status] : search.statuses) {
+    if (!IsOurs(status.account)) continue;
+    if (status.created_at && *status.created_at < request.not_before) continue;
+    const std::map<std::string, Contact> others = Others(status);
+    if (ConversationId(search.root, others) != request.conversation.Reveal()) continue;
+    const std::optional<bool> below = IsBelow(status, search);
+    if (surely ? below != true : below == false) continue;
+    bool cut = false;
+    const MessageBody text = Text(status, others, cut);
+    if (SameWords(text.Reveal(), others) == SameWords(request.text.Reveal(), others)) {
+      found.emplace_back(status.created_at, id);
+    }
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<SentReply> replies;
+  for (auto& [at, id] : found) replies.push_back({.id = PlatformId(id), .sent_at = at});
+  return replies;
+}
+
+Result<std::vector<SentReply>> MastodonConnector::FindSent(const FindSentRequest& request,
+                                                           std::stop_token stop) {
+  MAYFLY_RETURN_IF_ERROR(Know(stop));
+  Search search{.root = RootOf(request.conversation.Reveal())};
+  // What we wrote lately, wherever it hangs now. Not every server shows private ones there.
+  MAYFLY_RETURN_IF_ERROR(ListLately(request, search, stop));
+  if (auto replies = Matching(request, search, true); !replies.empty()) return replies;
+  // "Not found" is a verdict: the thread is asked, too. And only there the same words to the same
+  // people in another thread are told apart.
+  MAYFLY_RETURN_IF_ERROR(LookIntoThread(search, stop));
+  if (auto replies = Matching(request, search, true); !replies.empty()) return replies;
+  return Matching(request, search, false);
 }
 
 Result<CheckReport> MastodonConnector::Check(std::stop_token stop) {

@@ -33,7 +33,8 @@ inline const ConnectorInfo kInfo = {
             .text_graphemes_max = 0,
             .poll_interval_min = std::chrono::seconds(10),
             .poll_interval_default = std::chrono::seconds(30),
-            // At most four calls of 20 s each: who we are, what the server is (twice), the reply.
+            // At most five calls of 17 s each: who we are, what the server is (twice), who wrote
+            // the first status of the thread, the reply.
             .send_deadline = std::chrono::seconds(90),
             // Mastodon remembers a key for an hour; GoToSocial and snac not at all.
             .idempotent_send = false,

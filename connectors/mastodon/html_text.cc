@@ -250,7 +250,10 @@ class Reader {
     if (!out_.empty()) {
       if (owed_ > 0) {
         while (!out_.empty() && (out_.back() == ' ' || out_.back() == '\t')) out_.pop_back();
+        const bool link_gone = link_ && link_->start >= out_.size();
         out_.append(static_cast<std::size_t>(owed_), '\n');
+        // What the link had so far were blanks; it begins with what follows.
+        if (link_gone) link_->start = out_.size();
       }
     }
     owed_ = 0;
@@ -466,10 +469,12 @@ class Reader {
     const Link link = *std::move(link_);
     link_.reset();
     invisible_at_ = 0;
-    const std::string visible = link.started ? out_.substr(link.start) : std::string();
+    const std::size_t start = std::min(link.start, out_.size());
+    const std::string visible(link.started ? std::string_view(out_).substr(start)
+                                           : std::string_view());
     const std::string shown = Shown(link, visible);
     if (link.started) {
-      out_.resize(link.start);
+      out_.resize(start);
       out_.append(shown);
     } else {
       Put(shown);

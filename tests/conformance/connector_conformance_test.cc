@@ -186,14 +186,15 @@ struct ReadFault {
   const char* name;
   int count;
   std::set<ErrorCode> codes;
-  bool always_seen;  // by whoever asks first
+  bool always_seen;       // by whoever asks first
+  bool may_pass = false;  // a connector may ask for less at once, and get it
 };
 const std::vector<ReadFault>& ReadFaults() {
   static const std::vector<ReadFault> faults = {
       {PlatformFault::kRateLimited, "rate limited", 1, {ErrorCode::kRateLimited}, true},
       {PlatformFault::kUnavailable, "unavailable", 1, {ErrorCode::kPlatformUnavailable}, true},
       {PlatformFault::kTruncatedAnswer, "truncated", 1, {ErrorCode::kProtocol}, true},
-      {PlatformFault::kHugeAnswer, "huge", 1, {ErrorCode::kProtocol}, true},
+      {PlatformFault::kHugeAnswer, "huge", 1, {ErrorCode::kProtocol}, false, true},
       {PlatformFault::kNotJson, "HTML", 1, {ErrorCode::kProtocol}, true},
       {PlatformFault::kWrongShape, "wrong shape", 1, {ErrorCode::kProtocol}, true},
       {PlatformFault::kRedirect, "redirect", 1, {ErrorCode::kProtocol}, true},
@@ -214,6 +215,10 @@ TEST_P(ConnectorConformance, EveryFailureIsTypedLeavesThePositionAndHeals) {
     const std::string before = office.cursor();
     const std::size_t requests = office.platform().CountRequests();
     const auto polled = office.Poll();
+    if (polled.has_value() && each.may_pass) {
+      ExpectAllCollected(office);
+      continue;
+    }
     EXPECT_LE(office.platform().CountRequests() - requests, 4u);
     EXPECT_EQ(office.cursor(), before);
     ASSERT_FALSE(polled.has_value());
@@ -546,6 +551,7 @@ TEST_P(ConnectorConformance, TwoPollersStoreEverythingOnce) {
     own = theirs.next.value;
     Must(office.Ingest(std::move(theirs), now));
     Must(office.Poll());
+    office.clock().Advance(minutes(1));  // or the platform asks both of them to wait
   }
   ExpectAllCollected(office);
 }

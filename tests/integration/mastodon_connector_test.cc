@@ -144,7 +144,7 @@ class Office {
     auto sim = MastodonSimulator::Start(clock_, options);
     ASSERT_OK(sim);
     sim_ = *std::move(sim);
-    sim_->AddAccount(
+    office_id_ = sim_->AddAccount(
         MastodonSimulator::AccountOptions{.acct = "office", .display_name = "The office"});
     for (const char* acct : {"ann@far.example", "bob", "cleo@other.example"}) {
       sim_->AddAccount(MastodonSimulator::AccountOptions{
@@ -226,7 +226,10 @@ class Office {
   std::stop_source stop_;
   std::unique_ptr<MastodonSimulator> sim_;
   std::string token_;
+  std::string office_id_;
 };
+
+constexpr std::size_t kTooMuch = 3u << 20;  // for the connector's cap of an answer
 
 SimulatorResponse Raw(const std::string& body, int status = 200) {
   SimulatorResponse response;
@@ -473,7 +476,7 @@ TEST_P(MastodonFamily, ManyEditsAndDeletionsAreFoundInTurn) {
   ASSERT_OK(sim_->Delete(ids[40]));
   clock_.Advance(minutes(1));
   ASSERT_OK(sim_->Edit(ids[20], "@office changed"));
-  Poll(*connector, collected, 16);  // one by one: three at each poll
+  Poll(*connector, collected, 32);  // one by one: three at each poll, and twice around
   EXPECT_EQ(collected.withdrawn, (std::set<std::string>{ids[3], ids[40]}));
   EXPECT_EQ(collected.messages.at(ids[20]).text.Reveal(), "changed");
 }
@@ -598,6 +601,103 @@ TEST_P(MastodonFamily, ALostAnswerIsFoundAndNothingElseIs) {
   EXPECT_TRUE(found->empty());
 }
 
+// Servers show mentions in another form than they were typed.
+TEST_P(MastodonFamily, ALostAnswerWithAMentionIsFound) {
+  const auto first = Say("bob", "@office question");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (const char* text : {"Hello @Bob, and @office", "@bob@Social.example hello", "@BOB: x"}) {
+    const OutgoingReply reply = ReplyTo(collected, first.id, text);
+    ASSERT_OK(sim_->Inject(PlatformFault::kSendAnswerLost));
+    EXPECT_FAILS(connector->Send(reply, stop_.get_token()), ErrorCode::kOutcomeUnknown);
+    const auto found = Make()->FindSent({.conversation = reply.conversation,
+                                         .text = reply.text,
+                                         .not_before = clock_.Now() - minutes(1)},
+                                        stop_.get_token());
+    ASSERT_OK(found);
+    EXPECT_EQ(found->size(), 1u) << text;
+  }
+}
+
+// The same words to the same person in another thread are another reply.
+TEST_P(MastodonFamily, TheSameWordsInAnotherThreadAreNotTheLostReply) {
+  const auto first = Say("ann@far.example", "@office@social.example question");
+  const auto other = Say("ann@far.example", "@office@social.example another question");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  ASSERT_OK(connector->Send(ReplyTo(collected, other.id, "done"), stop_.get_token()));
+  OutgoingReply reply = ReplyTo(collected, first.id, "done");
+  reply.idempotency_key = "another";
+  const FindSentRequest request{.conversation = reply.conversation,
+                                .text = reply.text,
+                                .not_before = clock_.Now() - minutes(1)};
+  for (const bool fresh : {false, true}) {
+    auto process = Make();
+    Connector& seeker = fresh ? *process : *connector;
+    const auto found = seeker.FindSent(request, stop_.get_token());
+    ASSERT_OK(found);
+    EXPECT_TRUE(found->empty()) << fresh;
+  }
+  const auto sent = connector->Send(reply, stop_.get_token());
+  ASSERT_OK(sent);
+  const auto found = Make()->FindSent(request, stop_.get_token());
+  ASSERT_OK(found);
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ((*found)[0].id, sent->id);
+}
+
+// "Not there" needs somebody who would have shown it.
+TEST_P(MastodonFamily, AServerThatShowsNothingGivesNoVerdict) {
+  const auto first = Say("ann@far.example", "@office@social.example question");
+  const auto second = Answer("ann@far.example", first.id, "@office@social.example more");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const OutgoingReply reply = ReplyTo(collected, second.id, "an answer");
+  const FindSentRequest request{.conversation = reply.conversation,
+                                .text = reply.text,
+                                .not_before = clock_.Now() - minutes(1)};
+  ASSERT_OK(sim_->Inject(PlatformFault::kSendAnswerLost));
+  EXPECT_FAILS(connector->Send(reply, stop_.get_token()), ErrorCode::kOutcomeUnknown);
+  // The list holds public ones only, down to the start; the thread's first status is gone.
+  const std::string path = "/api/v1/accounts/" + office_id_ + "/statuses";
+  const std::string context = "/api/v1/statuses/" + first.id + "/context";
+  for (int i = 0; i < 2; ++i) {
+    sim_->AnswerNext("GET", path, Raw("[]"));
+    sim_->AnswerNext("GET", context, i == 0 ? Raw("{}", 404) : Raw(std::string(kTooMuch, ' ')));
+    const auto unknown = Make()->FindSent(request, stop_.get_token());
+    EXPECT_FAILS(unknown, ErrorCode::kPlatformRejected);
+  }
+  // A process that knows the conversation asks around its newest message.
+  sim_->AnswerNext("GET", path, Raw("[]"));
+  sim_->AnswerNext("GET", context, Raw("{}", 404));
+  const auto found = connector->FindSent(request, stop_.get_token());
+  ASSERT_OK(found);
+  EXPECT_EQ(found->size(), 1u);
+}
+
+// Pleroma would write to the author of the parent, too.
+TEST_P(MastodonFamily, AReplyToNothingNamesNobodyElse) {
+  const auto open = Say("cleo@other.example", "in public", {.visibility = "public"});
+  const auto first = Answer("ann@far.example", open.id, "@office@social.example in private");
+  const auto second = Say("bob", "@office another");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (const auto& [id, parent] : {std::pair(first.id, std::string()), {second.id, second.id}}) {
+    OutgoingReply reply = ReplyTo(collected, id, "an answer to " + id);
+    reply.in_reply_to = PlatformId();
+    const auto sent = connector->Send(reply, stop_.get_token());
+    ASSERT_OK(sent);
+    for (const auto& seen : sim_->StatusesSeenBy("office")) {
+      if (seen.id != sent->id.Reveal()) continue;
+      EXPECT_EQ(seen.in_reply_to_id, parent);
+    }
+  }
+}
+
 TEST_P(MastodonFamily, FailedSendsAreToldAsWhatTheyAre) {
   const auto first = Say("ann@far.example", "@office@social.example question");
   auto connector = Make();
@@ -710,6 +810,105 @@ class MastodonConnector : public ::testing::Test, public Office {
  protected:
   void SetUp() override { StartSimulator({}); }
 };
+
+TEST_F(MastodonConnector, OneRefusalWithdrawsNothing) {
+  const auto first = Say("bob", "@office first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (int i = 0; i < 2; ++i) {
+    sim_->AnswerNext("GET", "/api/v1/statuses", Raw("[]"));
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + first.id, Raw("{}", 404));
+    Poll(*connector, collected, 2);  // and it is there again
+    EXPECT_TRUE(collected.withdrawn.empty());
+  }
+  ASSERT_OK(sim_->Delete(first.id));
+  Poll(*connector, collected, 2);
+  EXPECT_EQ(collected.withdrawn.size(), 1u);
+}
+
+// A server that lost its data, or hides it, does not empty the inbox.
+TEST_F(MastodonConnector, ManyDeletionsAtOnceAreNotBelieved) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  std::vector<std::string> ids;
+  for (int i = 0; i < 30; ++i) {
+    ids.push_back(Say("bob", "@office text " + std::to_string(i)).id);
+  }
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.warning, "");
+  for (int i = 0; i < 28; ++i) ASSERT_OK(sim_->Delete(ids[static_cast<std::size_t>(i)]));
+  Poll(*connector, collected, 20);
+  EXPECT_EQ(collected.withdrawn.size(), 20u);
+  EXPECT_EQ(collected.warning, "many-deletions");
+  clock_.Advance(hours(2));
+  Poll(*connector, collected, 20);
+  EXPECT_EQ(collected.withdrawn.size(), 20u);
+  EXPECT_EQ(collected.warning, "many-deletions");
+  // Whoever restarts the service has looked.
+  auto again = Make();
+  Poll(*again, collected, 20);
+  EXPECT_EQ(collected.withdrawn.size(), 28u);
+  EXPECT_EQ(collected.warning, "");
+}
+
+TEST_F(MastodonConnector, DeletionsOverManyHoursAreBelieved) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  std::vector<std::string> ids;
+  for (int i = 0; i < 30; ++i) {
+    ids.push_back(Say("bob", "@office text " + std::to_string(i)).id);
+  }
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (const std::string& id : ids) {
+    ASSERT_OK(sim_->Delete(id));
+    Poll(*connector, collected, 4);
+    clock_.Advance(minutes(10));
+  }
+  EXPECT_EQ(collected.withdrawn.size(), 30u);
+  EXPECT_EQ(collected.warning, "");
+}
+
+// Without a date nobody could say when it has to go.
+TEST_F(MastodonConnector, AMessageWithoutADateIsNotKeptInTheCursor) {
+  const std::string list =
+      R"([{"id":"3","type":"mention","created_at":"2026-11-22T12:00:00Z","status":{"id":"777",)"
+      R"("created_at":"some day","visibility":"direct","content":"undated",)"
+      R"("account":{"id":"77","acct":"dan@far.example"},"mentions":[]}}])";
+  for (int i = 0; i < 2; ++i) sim_->AnswerNext("GET", "/api/v1/notifications", Raw(list));
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"undated"}));
+  EXPECT_EQ(collected.cursor.value.find("777"), std::string::npos);
+  // One that an earlier version kept leaves.
+  std::string& cursor = collected.cursor.value;
+  const std::string nothing = R"("in":[],"watched":[])";
+  const std::size_t at = cursor.find(nothing);
+  ASSERT_NE(at, std::string::npos);
+  cursor.replace(at, nothing.size(), R"("in":["777~77"],"watched":[["777",0,0,0]])");
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.cursor.value.find("777"), std::string::npos);
+  EXPECT_TRUE(collected.withdrawn.empty());
+}
+
+// Its id is older than when it can be seen.
+TEST_F(MastodonConnector, ANotificationThatIsSeenLateIsFound) {
+  auto connector = Make();
+  Collected collected;
+  const std::string later =
+      R"([{"id":"999999","type":"mention","created_at":"2026-11-22T12:00:00Z","status":null}])";
+  for (int i = 0; i < 2; ++i) sim_->AnswerNext("GET", "/api/v1/notifications", Raw(later));
+  Drain(*connector, collected);
+  const auto late = Say("ann@far.example", "@office@social.example late");
+  Poll(*connector, collected, 25);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"late"}));
+  Poll(*connector, collected, 25);
+  EXPECT_EQ(collected.times.at(late.id), 1);
+  EXPECT_TRUE(collected.withdrawn.empty());
+}
 
 TEST_F(MastodonConnector, FilteredStrangersAreCollectedAndTold) {
   ASSERT_OK(sim_->SetPrivateMentions("office", "filter"));
@@ -902,6 +1101,180 @@ TEST_F(MastodonConnector, AThreadThatTheServerCannotShowStopsNothing) {
   EXPECT_TRUE(collected.caught_up);
   EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first", "second"}));
   EXPECT_EQ(collected.Conversations().size(), 1u);
+}
+
+// More than the link to the core takes in one page.
+TEST_F(MastodonConnector, AThreadLargerThanAPageComesInParts) {
+  struct Row {
+    int count;
+    std::size_t text;
+    bool in_list;  // of conversations; else only a notification leads to the thread
+  };
+  for (const Row& row : {Row{2'500, 2, true}, Row{19, 100'000, true}, Row{2'500, 2, false}}) {
+    StartSimulator({});
+    ASSERT_OK(sim_->SetPrivateMentions("office", row.in_list ? "accept" : "filter"));
+    const auto open = Say("bob", "in public", {.visibility = "public"});
+    const auto head = Answer("ann@far.example", open.id, "@office@social.example head");
+    std::string body = R"({"ancestors":[],"descendants":[)";
+    for (int i = 0; i < row.count; ++i) {
+      body += std::string(i > 0 ? "," : "") + R"({"id":"9)" + std::to_string(100'000 + i) +
+              R"(","created_at":"2026-11-22T12:00:00Z","visibility":"direct","in_reply_to_id":")" +
+              head.id + R"(","content":")" + std::string(row.text, 'x') +
+              R"(","account":{"id":"77","acct":"dan@far.example"},"mentions":[]})";
+    }
+    body += "]}";
+    ASSERT_LT(body.size(), 2u << 20);
+    for (int i = 0; i < 30; ++i) {
+      sim_->AnswerNext("GET", "/api/v1/statuses/" + head.id + "/context", Raw(body));
+    }
+    auto connector = Make();
+    Collected collected;
+    for (int i = 0; i < 20 && !collected.caught_up; ++i) {
+      const auto page = connector->Fetch(After(collected.cursor), stop_.get_token());
+      ASSERT_OK(page);
+      std::size_t bytes = 0;
+      for (const PlatformMessage& message : page->messages) bytes += message.text.Reveal().size();
+      EXPECT_LE(bytes, (2u << 20) + 200'000);
+      EXPECT_LE(page->messages.size(), 1'000u);
+      collected.Add(*page);
+    }
+    EXPECT_TRUE(collected.caught_up);
+    EXPECT_EQ(collected.messages.size(), static_cast<std::size_t>(row.count) + 1);
+    for (const auto& [id, times] : collected.times) EXPECT_EQ(times, 1);
+  }
+}
+
+// Two private threads under one public post do not see each other.
+TEST_F(MastodonConnector, WhatIsWrittenBelowAPublicPostIsReadFromItsOwnBranch) {
+  const auto open = Say("office", "a question to everybody", {.visibility = "public"});
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const auto from_ann = Answer("ann@far.example", open.id, "@office@social.example from ann");
+  Drain(*connector, collected);
+  const auto from_bob = Answer("bob", open.id, "@office from bob");
+  Drain(*connector, collected);
+  const auto one = Answer("office", from_bob.id, "@bob one");
+  const auto two = Answer("office", from_bob.id, "@bob two");
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"from ann", "from bob", "one", "two"}));
+  EXPECT_EQ(collected.Conversations().size(), 2u);
+  EXPECT_EQ(collected.messages.at(one.id).conversation, collected.messages.at(two.id).conversation);
+}
+
+// Branches stay together below the topmost message that is left.
+TEST_F(MastodonConnector, ABranchIsFoundWhenTheTopOfItsThreadIsGone) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  const auto top = Say("ann@far.example", "@office@social.example top");
+  const auto next = Answer("ann@far.example", top.id, "@office@social.example next");
+  const auto last = Answer("ann@far.example", next.id, "@office@social.example last");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  ASSERT_OK(sim_->Delete(top.id));
+  const auto branch = Answer("office", next.id, "@ann@far.example a branch");
+  Answer("office", last.id, "@ann@far.example and the end");
+  Poll(*connector, collected, 3);
+  EXPECT_TRUE(collected.messages.contains(branch.id));
+  EXPECT_EQ(collected.Conversations().size(), 1u);
+}
+
+TEST_F(MastodonConnector, AThreadThatIsGivenUpIsAHole) {
+  ASSERT_OK(sim_->SetPrivateMentions("office", "accept"));
+  const auto first = Say("ann@far.example", "@office@social.example first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const auto second = Answer("ann@far.example", first.id, "@office@social.example second");
+  for (const std::string& id : {first.id, second.id}) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + id + "/context", Raw(std::string(kTooMuch, ' ')));
+  }
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.messages.size(), 2u);
+  EXPECT_EQ(collected.gaps, 1);
+}
+
+// A server that fails at a parent, too, stops nothing.
+TEST_F(MastodonConnector, AParentThatTheServerCannotShowStopsNothing) {
+  const auto open = Say("bob", "in public", {.visibility = "public"});
+  const auto first = Answer("ann@far.example", open.id, "@office@social.example first");
+  for (int i = 0; i < 50; ++i) {
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + first.id + "/context", Raw("", 500));
+    sim_->AnswerNext("GET", "/api/v1/statuses/" + open.id, Raw("", i % 2 == 0 ? 500 : 403));
+  }
+  auto connector = Make();
+  Collected collected;
+  for (int i = 0; i < 20 && !collected.caught_up; ++i) {
+    const auto page = connector->Fetch(After(collected.cursor), stop_.get_token());
+    if (page) collected.Add(*page);
+  }
+  EXPECT_TRUE(collected.caught_up);
+  EXPECT_EQ(collected.Texts(), (std::multiset<std::string>{"first"}));
+}
+
+// What stood around a message in a page that was lost comes again with it.
+TEST_F(MastodonConnector, APageThatWasLostIsReadAgainWithItsThread) {
+  const auto first = Say("ann@far.example", "@office@social.example question");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const auto ours = Answer("office", first.id, "@ann@far.example from the app");
+  Answer("ann@far.example", ours.id, "@office@social.example thanks");
+  // As if its entry had been removed in the app: notifications are all that there is.
+  for (int i = 0; i < 4; ++i) sim_->AnswerNext("GET", "/api/v1/conversations", Raw("[]"));
+  const auto lost = connector->Fetch(After(collected.cursor), stop_.get_token());
+  ASSERT_OK(lost);
+  EXPECT_EQ(lost->messages.size(), 2u);
+  Drain(*connector, collected);
+  EXPECT_TRUE(collected.messages.contains(ours.id));
+}
+
+// One page is too large; fewer entries at a time are not.
+TEST_F(MastodonConnector, APageThatIsTooLargeIsAskedForInSmallerOnes) {
+  Say("bob", "@office first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  for (int i = 0; i < 30; ++i) Say("bob", "@office text " + std::to_string(i));
+  for (const char* path : {"/api/v1/notifications", "/api/v1/conversations"}) {
+    sim_->AnswerNext("GET", path, Raw(std::string(kTooMuch, ' ')));
+    sim_->AnswerNext("GET", path, Raw(std::string(kTooMuch, ' ')));
+  }
+  Drain(*connector, collected);
+  EXPECT_EQ(collected.messages.size(), 31u);
+  EXPECT_EQ(collected.gaps, 0);
+  for (const auto& [id, times] : collected.times) EXPECT_EQ(times, 1);
+}
+
+TEST_F(MastodonConnector, AnEntryThatIsTooLargeIsAHoleAndStopsNothing) {
+  Say("bob", "@office first");
+  auto connector = Make();
+  Collected collected;
+  Drain(*connector, collected);
+  const auto huge = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      sim_->AnswerNext("GET", "/api/v1/notifications", Raw(std::string(kTooMuch, ' ')));
+    }
+  };
+  // The newest one: at each of four sizes of a page, behind the position and from the top.
+  for (int i = 0; i < 2; ++i) {
+    huge(8);
+    EXPECT_FAILS(connector->Fetch(After(collected.cursor), stop_.get_token()),
+                 ErrorCode::kProtocol);
+  }
+  // Then something newer stands above it, and is read from there down to it.
+  const std::string newer =
+      R"([{"id":"999999","type":"mention","created_at":"2026-11-22T12:00:00Z","status":)"
+      R"({"id":"999999999999999999","created_at":"2026-11-22T12:00:00Z","visibility":"direct",)"
+      R"("content":"newer","account":{"id":"77","acct":"dan@far.example"},"mentions":[]}}])";
+  huge(4);
+  sim_->AnswerNext("GET", "/api/v1/notifications", Raw(newer));
+  sim_->AnswerNext("GET", "/api/v1/notifications", Raw(newer));
+  huge(4);
+  Drain(*connector, collected);
+  EXPECT_TRUE(collected.messages.contains("999999999999999999"));
+  EXPECT_EQ(collected.gaps, 1);
+  EXPECT_TRUE(collected.history_complete);
 }
 
 TEST_F(MastodonConnector, AListThatFailsIsNotAskedForWithoutAPause) {

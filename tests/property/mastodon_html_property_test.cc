@@ -29,7 +29,9 @@ rc::Gen<std::string> Html() {
                          "\n",        "\"",
                          "'",         ">",
                          "<",         "=",
-                         "…"}),
+                         "…",         " ",
+                         "\t",        "&nbsp;",
+                         "&#32;",     "abc   "}),
                      rc::gen::container<std::string>(rc::gen::arbitrary<char>()));
   return rc::gen::map(rc::gen::container<std::vector<std::string>>(piece),
                       [](const std::vector<std::string>& pieces) {
@@ -63,6 +65,17 @@ RC_GTEST_PROP(MastodonHtmlProperty, PlainTextStaysWhatItIs, ()) {
   RC_ASSERT(PlainText(text) == text);
   RC_ASSERT(Comparable(Comparable(text)) == Comparable(text) ||
             text.find("http") != std::string::npos);
+}
+
+// Blanks that a line end takes away may be all that a link had so far.
+RC_GTEST_PROP(MastodonHtmlProperty, BlanksAroundLinksAreClean, ()) {
+  const auto pieces =
+      *rc::gen::container<std::vector<std::string>>(rc::gen::elementOf(std::vector<std::string>{
+          "   ", "\n", "<br>", "x", "<a href=\"https://x.example/\">", "</a>"}));
+  std::string html = *rc::gen::element<std::string>("x", "", "x      ");
+  html += "<a href=\"https://x.example/\">";
+  for (const std::string& piece : pieces) html += piece;
+  RC_ASSERT(IsClean(HtmlToText(html, {})));
 }
 
 }  // namespace

@@ -110,6 +110,16 @@ TEST(MastodonHtmlText, InvisibleSpansOutsideLinksAreLeftOut) {
   EXPECT_EQ(Text("<p>a<span class=\"invisible\">b</p><p>c</p>"), "a\n\nc");
 }
 
+TEST(MastodonHtmlText, ALineEndTakesBlanksThatALinkBeganWith) {
+  const Row rows[] = {
+      {"<p>abc   <a href=\"https://x.example/\"> <br>x</a></p>", "abc\nx <https://x.example/>"},
+      {"<p>abc <a href=\"https://x.example/\">\t <br><br> </a> y",
+       "abc \t  <https://x.example/>\n\ny"},
+      {"<a href=\"https://x.example/\"> <br> </a>z", "<https://x.example/>z"},
+  };
+  for (const Row& row : rows) EXPECT_EQ(Text(row.html), row.text) << row.html;
+}
+
 TEST(MastodonHtmlText, LongTextsAreCutBetweenCharacters) {
   bool cut = false;
   const std::string text = HtmlToText("x" + Repeat("é", 100'000), {}, &cut);
