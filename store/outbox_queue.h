@@ -58,7 +58,7 @@ class OutboxQueue {
     PlatformId conversation;  // the platform's id
     PlatformId in_reply_to;   // of after_message; empty when that was withdrawn, or is damaged
     std::optional<TimePoint> answered_at;  // when it was sent, by the platform's clock
-    std::vector<Contact> recipients;  // the participants of the conversation as they are now
+    std::vector<Contact> recipients;       // the participants of the conversation as they are now
   };
   // Commits `sending`, synced, before the call may leave. kPreconditionFailed when it is not queued
   // any more; kExpired when its message has expired.
