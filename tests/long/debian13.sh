@@ -34,12 +34,23 @@ fi
 cp --dereference /etc/resolv.conf /etc/hosts "$root/etc/"
 apt-config dump | grep -E '^Acquire::https?::' >"$root/etc/apt/apt.conf.d/90-from-outside" || true
 
-# A copy of the tree as it stands. What was built there stays, so a second run is short.
-mkdir -p "$root/mayfly"
-find "$root/mayfly" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
+# A copy of the tree as it stands. What was built there stays, so a second run is short; a file that
+# did not change keeps its time there, and one that did is newer than whatever was built from it.
+rm -rf "$root/mayfly.new"
+mkdir -p "$root/mayfly" "$root/mayfly.new"
 git ls-files -z --cached --others --exclude-standard |
   while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
-  tar --create --null --files-from=- | tar --extract --directory="$root/mayfly" --no-same-owner
+  tar --create --null --files-from=- |
+  tar --extract --touch --directory="$root/mayfly.new" --no-same-owner
+(cd "$root/mayfly.new" && find . -type f -print0) |
+  while IFS= read -r -d '' file; do
+    if cmp -s "$root/mayfly.new/$file" "$root/mayfly/$file"; then
+      touch --reference="$root/mayfly/$file" "$root/mayfly.new/$file"
+    fi
+  done
+[ ! -d "$root/mayfly/build" ] || mv "$root/mayfly/build" "$root/mayfly.new/"
+rm -rf "$root/mayfly"
+mv "$root/mayfly.new" "$root/mayfly"
 
 # shellcheck disable=SC2016
 inside() {
@@ -62,7 +73,7 @@ inside() {
       "$@"' inside "$root" "$@"
 }
 environment=(MAYFLY_JOBS="$jobs")
-for name in http_proxy https_proxy no_proxy; do
+for name in MAYFLY_KILLS http_proxy https_proxy no_proxy; do
   [ -z "${!name:-}" ] || environment+=("$name=${!name}")
 done
 # shellcheck disable=SC2016
