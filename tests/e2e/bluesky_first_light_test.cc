@@ -23,16 +23,6 @@ constexpr const char* kOffice = "stats-office.test";
 constexpr const char* kCitizen = "citizen-heliotrope.test";
 const TimePoint kStart = *ParseRfc3339("2026-11-22T12:00:00Z");
 
-std::string ReplyBody(const std::string& text, const std::string& after) {
-  std::string body;
-  json::Writer(&body)
-      .StartObject()
-      .Field("text", text)
-      .Field("after_message_id", after)
-      .EndObject();
-  return body;
-}
-
 class BlueskyFirstLight : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -44,18 +34,6 @@ class BlueskyFirstLight : public ::testing::Test {
     account_ = service_.ConnectAccount(
         "bluesky", {.options = {{"service", platform_->origin()}, {"identifier", kOffice}},
                     .credential = Credential(R"({"password":"office-app-pass-word"})")});
-  }
-
-  // The id of the message with this text, once it was collected.
-  std::string Await(const std::string& text) {
-    std::string id;
-    EXPECT_TRUE(Eventually([&] {
-      for (const auto& [message, body] : service_.ReadAll()) {
-        if (body == text) id = message;
-      }
-      return !id.empty();
-    })) << "a message never arrived";
-    return id;
   }
 
   ServiceProcess service_{kStart};
@@ -73,7 +51,7 @@ TEST_F(BlueskyFirstLight, ACitizenWithAnotherClientWritesAndSeesTheReply) {
   const std::string question = "written with another client";
   const CitizenResult sent = citizen({"send", kOffice, question});
   ASSERT_EQ(sent.exit_code, 0) << sent.errors;
-  const std::string message = Await(question);
+  const std::string message = service_.AwaitMessage(question);
   const std::string conversation =
       service_.Ask("comms", "GET", "/v1/messages/" + message).Text("conversation");
   const Answer queued =
@@ -94,7 +72,7 @@ TEST_F(BlueskyFirstLight, AWorkerAbortedByAHostileAnswerLeavesApiAndExpiryRunnin
     GTEST_SKIP() << "Under a sanitizer, workers have no memory limit that could end them.";
   }
   ASSERT_TRUE(platform_->SendAs(kCitizen, kOffice, "before the attack"));
-  const std::string message = Await("before the attack");
+  const std::string message = service_.AwaitMessage("before the attack");
   // Header lines without end: the client library keeps them all, until the worker's memory limit.
   std::string lines;
   while (lines.size() < 64 * 1024) lines += "X-Header: value\r\n";
@@ -108,7 +86,7 @@ TEST_F(BlueskyFirstLight, AWorkerAbortedByAHostileAnswerLeavesApiAndExpiryRunnin
   EXPECT_EQ(service_.Ask("comms", "GET", "/v1/messages/" + message).status, 200);
   // Another worker takes over and nothing was lost.
   ASSERT_TRUE(platform_->SendAs(kCitizen, kOffice, "after the attack"));
-  Await("after the attack");
+  service_.AwaitMessage("after the attack");
   service_.clock().Set(kStart + std::chrono::days(92), 1.0);
   service_.MakeTokens();
   EXPECT_EQ(service_.Ask("comms", "GET", "/v1/messages/" + message).status, 410);
@@ -131,7 +109,7 @@ TEST_F(BlueskyFirstLight, ACredentialIsReplacedWhenItWorksAndBelongsToTheSameAcc
         .Text("credential_fingerprint");
   };
   ASSERT_TRUE(platform_->SendAs(kCitizen, kOffice, "before"));
-  Await("before");
+  service_.AwaitMessage("before");
   const std::string old_print = fingerprint();
 
   // Refused by the platform, lacking a permission, or somebody else's: the old one goes on.
@@ -156,7 +134,7 @@ TEST_F(BlueskyFirstLight, ACredentialIsReplacedWhenItWorksAndBelongsToTheSameAcc
   EXPECT_THAT(other.Text("detail"), HasSubstr("another account"));
   EXPECT_EQ(fingerprint(), old_print);
   ASSERT_TRUE(platform_->SendAs(kCitizen, kOffice, "meanwhile"));
-  Await("meanwhile");
+  service_.AwaitMessage("meanwhile");
 
   // One that works: from now on the old one may go.
   const std::string fresh = "office-new-app-pass";
@@ -168,7 +146,7 @@ TEST_F(BlueskyFirstLight, ACredentialIsReplacedWhenItWorksAndBelongsToTheSameAcc
   platform_->ExpireSessions();
   platform_->RevokeRefresh();
   ASSERT_TRUE(platform_->SendAs(kCitizen, kOffice, "after"));
-  Await("after");
+  service_.AwaitMessage("after");
   // Both would be found if either lay anywhere in the clear.
   for (const std::string& secret : {old_password, fresh}) {
     EXPECT_THAT(FindMarker(ReadTree(service_.data_dir()), secret), IsEmpty());

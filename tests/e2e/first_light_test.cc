@@ -18,16 +18,6 @@ using ::testing::Pair;
 constexpr int kCitizen = 7;
 const TimePoint kStart = *ParseRfc3339("2026-11-22T12:00:00Z");
 
-std::string ReplyBody(const std::string& text, const std::string& after) {
-  std::string body;
-  json::Writer(&body)
-      .StartObject()
-      .Field("text", text)
-      .Field("after_message_id", after)
-      .EndObject();
-  return body;
-}
-
 class FirstLight : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
@@ -40,18 +30,6 @@ class FirstLight : public ::testing::TestWithParam<std::string> {
     if (through_proxy) service_.AskThroughProxy();
     service_.MakeTokens();
     account_ = service_.ConnectAccount(GetParam(), platform_->office());
-  }
-
-  // The id of the message with this text, once it was collected.
-  std::string Await(const std::string& text) {
-    std::string id;
-    EXPECT_TRUE(Eventually([&] {
-      for (const auto& [message, body] : service_.ReadAll()) {
-        if (body == text) id = message;
-      }
-      return !id.empty();
-    })) << "a message never arrived";
-    return id;
   }
 
   Answer Reply(const std::string& text, const std::string& message) {
@@ -85,7 +63,7 @@ TEST_P(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
                                             platform_->HandleOf(kCitizen)};
 
   // Read, with the date of its death.
-  const std::string message = Await(question);
+  const std::string message = service_.AwaitMessage(question);
   const Answer read = service_.Ask("comms", "GET", "/v1/messages/" + message);
   ASSERT_EQ(read.status, 200) << read.body;
   EXPECT_EQ(read.Text("expires_at"), "2027-02-22T00:00:00.000Z");
@@ -149,7 +127,7 @@ TEST_P(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
 TEST_P(FirstLight, AWithdrawnMessageIsHiddenAtOnce) {
   const auto sent = platform_->Write(kCitizen, "I regret this already");
   ASSERT_TRUE(sent);
-  const std::string message = Await("I regret this already");
+  const std::string message = service_.AwaitMessage("I regret this already");
   const Status withdrawn = platform_->Delete(*sent);
   if (!withdrawn && withdrawn.error().code == ErrorCode::kPlatformRejected) {
     GTEST_SKIP() << GetParam() << " has no deletions that others see";
@@ -163,7 +141,7 @@ TEST_P(FirstLight, AWithdrawnMessageIsHiddenAtOnce) {
 TEST_P(FirstLight, AnEditedMessageShowsItsNewTextAndKeepsItsDeath) {
   const auto sent = platform_->Write(kCitizen, "see you on Munday");
   ASSERT_TRUE(sent);
-  const std::string message = Await("see you on Munday");
+  const std::string message = service_.AwaitMessage("see you on Munday");
   const std::string path = "/v1/messages/" + message;
   const Answer before = service_.Ask("comms", "GET", path);
   const Status edited = platform_->Edit(*sent, "see you on Monday");
@@ -184,7 +162,7 @@ TEST_P(FirstLight, AnEditedMessageShowsItsNewTextAndKeepsItsDeath) {
 
 TEST_P(FirstLight, ALostAnswerBecomesUnknownAndIsSettledByLooking) {
   ASSERT_TRUE(platform_->Write(kCitizen, "Are you there?"));
-  const std::string message = Await("Are you there?");
+  const std::string message = service_.AwaitMessage("Are you there?");
   ASSERT_TRUE(platform_->Inject(connectors::PlatformFault::kSendAnswerLost));
   const Answer queued = Reply("Yes, we are.", message);
   ASSERT_EQ(queued.status, 202) << queued.body;
@@ -195,7 +173,7 @@ TEST_P(FirstLight, ALostAnswerBecomesUnknownAndIsSettledByLooking) {
 
 TEST_P(FirstLight, DisconnectingStopsCollectingAndKeepsWhatIsThere) {
   ASSERT_TRUE(platform_->Write(kCitizen, "kept until it expires"));
-  const std::string message = Await("kept until it expires");
+  const std::string message = service_.AwaitMessage("kept until it expires");
   EXPECT_EQ(
       service_.Ask("administrator", "DELETE", "/v1/accounts/" + account_, "", {{"If-Match", "*"}})
           .status,

@@ -35,16 +35,6 @@ int KillsWanted() {
   return (all + platforms - 1) / platforms;
 }
 
-std::string ReplyBody(const std::string& text, const std::string& after) {
-  std::string body;
-  json::Writer(&body)
-      .StartObject()
-      .Field("text", text)
-      .Field("after_message_id", after)
-      .EndObject();
-  return body;
-}
-
 class Kill : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {

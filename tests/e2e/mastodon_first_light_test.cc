@@ -13,16 +13,6 @@ using ::testing::HasSubstr;
 
 const TimePoint kStart = *ParseRfc3339("2026-11-22T12:00:00Z");
 
-std::string ReplyBody(const std::string& text, const std::string& after) {
-  std::string body;
-  json::Writer(&body)
-      .StartObject()
-      .Field("text", text)
-      .Field("after_message_id", after)
-      .EndObject();
-  return body;
-}
-
 class MastodonFirstLight : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -41,17 +31,6 @@ class MastodonFirstLight : public ::testing::Test {
                      .credential = Credential(R"({"access_token":")" + token + "\"}")});
   }
 
-  // The id of the message with this text, once it was collected.
-  std::string Await(const std::string& text) {
-    std::string id;
-    EXPECT_TRUE(Eventually([&] {
-      for (const auto& [message, body] : service_.ReadAll()) {
-        if (body == text) id = message;
-      }
-      return !id.empty();
-    })) << "a message never arrived";
-    return id;
-  }
   Answer Reply(const std::string& text, const std::string& message) {
     const std::string conversation =
         service_.Ask("comms", "GET", "/v1/messages/" + message).Text("conversation");
@@ -67,7 +46,7 @@ class MastodonFirstLight : public ::testing::Test {
 
 TEST_F(MastodonFirstLight, AFilteredStrangerIsCollectedAndThePolicyIsTold) {
   ASSERT_TRUE(platform_->Post("ann@far.example", "@office@social.example Are you open?"));
-  Await("Are you open?");
+  service_.AwaitMessage("Are you open?");
   const auto account = [&] {
     return service_.Ask("administrator", "GET", "/v1/accounts/" + account_);
   };
@@ -82,9 +61,9 @@ TEST_F(MastodonFirstLight, AFilteredStrangerIsCollectedAndThePolicyIsTold) {
 TEST_F(MastodonFirstLight, AReplyKeepsToItsRecipientsAndAnEditShows) {
   const auto posted = platform_->Post("ann@far.example", "@office@social.example Are you oepn?");
   ASSERT_TRUE(posted);
-  const std::string message = Await("Are you oepn?");
+  const std::string message = service_.AwaitMessage("Are you oepn?");
   ASSERT_TRUE(platform_->Edit(posted->id, "@office@social.example Are you open?"));
-  EXPECT_EQ(Await("Are you open?"), message);
+  EXPECT_EQ(service_.AwaitMessage("Are you open?"), message);
   const Answer refused = Reply("Ask @bob@other.example.", message);
   EXPECT_EQ(refused.status, 422);
   EXPECT_THAT(refused.body, HasSubstr("adds-recipient"));

@@ -15,7 +15,8 @@
 #include "connectors/bluesky/connector.h"
 #include "connectors/bluesky/simulator.h"
 #include "store/model/json.h"
-#include "store/model/mutex.h"
+#include "tests/support/expect_result.h"
+#include "tests/support/simulated_clock.h"
 
 namespace mayfly::connectors {
 namespace {
@@ -28,42 +29,6 @@ constexpr const char* kUs = "council.test";
 constexpr const char* kPassword = "dm-pass-word";
 constexpr const char* kPlainPassword = "plain-pass-word";
 constexpr int kFetchesMax = 400;
-
-// Time stands still until a test moves it.
-class ManualClock final : public Clock {
- public:
-  TimePoint Now() const override {
-    MutexLock lock(mutex_);
-    return now_;
-  }
-  bool SleepUntil(TimePoint until, std::stop_token) override {
-    MutexLock lock(mutex_);
-    now_ = std::max(now_, until);
-    return true;
-  }
-  void Advance(std::chrono::milliseconds by) {
-    MutexLock lock(mutex_);
-    now_ += by;
-  }
-
- private:
-  mutable Mutex mutex_;
-  TimePoint now_ = *ParseRfc3339("2026-11-22T12:00:00Z");
-};
-
-#define ASSERT_OK(result)                                                                      \
-  do {                                                                                         \
-    const auto& ok_ = (result);                                                                \
-    ASSERT_TRUE(ok_.has_value()) << ToString(ok_.error().code) << ": " << ok_.error().message; \
-  } while (false)
-
-#define EXPECT_FAILS(result, expected)                                        \
-  do {                                                                        \
-    const auto& failed_ = (result);                                           \
-    ASSERT_FALSE(failed_.has_value());                                        \
-    EXPECT_EQ(failed_.error().code, expected)                                 \
-        << ToString(failed_.error().code) << ": " << failed_.error().message; \
-  } while (false)
 
 // What ingest would have after these pages.
 struct Collected {
@@ -198,7 +163,7 @@ class BlueskyConnector : public ::testing::Test {
   std::size_t Logins() { return sim_->CountRequests("com.atproto.server.createSession"); }
   std::size_t Refreshes() { return sim_->CountRequests("com.atproto.server.refreshSession"); }
 
-  ManualClock clock_;
+  testing::SimulatedClock clock_{*ParseRfc3339("2026-11-22T12:00:00Z")};
   std::unique_ptr<BlueskySimulator> sim_;
   std::string our_did_;
   std::vector<Credential> kept_;

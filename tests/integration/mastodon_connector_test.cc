@@ -15,7 +15,8 @@
 #include "connectors/mastodon/connector.h"
 #include "connectors/mastodon/simulator.h"
 #include "store/model/json.h"
-#include "store/model/mutex.h"
+#include "tests/support/expect_result.h"
+#include "tests/support/simulated_clock.h"
 
 namespace mayfly::connectors {
 namespace {
@@ -26,42 +27,6 @@ using std::chrono::seconds;
 
 constexpr int kFetchesMax = 400;
 constexpr const char* kScopes = "read:accounts read:statuses read:notifications write:statuses";
-
-// Time stands still until a test moves it.
-class ManualClock final : public Clock {
- public:
-  TimePoint Now() const override {
-    MutexLock lock(mutex_);
-    return now_;
-  }
-  bool SleepUntil(TimePoint until, std::stop_token) override {
-    MutexLock lock(mutex_);
-    now_ = std::max(now_, until);
-    return true;
-  }
-  void Advance(std::chrono::milliseconds by) {
-    MutexLock lock(mutex_);
-    now_ += by;
-  }
-
- private:
-  mutable Mutex mutex_;
-  TimePoint now_ = *ParseRfc3339("2026-11-22T12:00:00Z");
-};
-
-#define ASSERT_OK(result)                                                                      \
-  do {                                                                                         \
-    const auto& ok_ = (result);                                                                \
-    ASSERT_TRUE(ok_.has_value()) << ToString(ok_.error().code) << ": " << ok_.error().message; \
-  } while (false)
-
-#define EXPECT_FAILS(result, expected)                                        \
-  do {                                                                        \
-    const auto& failed_ = (result);                                           \
-    ASSERT_FALSE(failed_.has_value());                                        \
-    EXPECT_EQ(failed_.error().code, expected)                                 \
-        << ToString(failed_.error().code) << ": " << failed_.error().message; \
-  } while (false)
 
 // What ingest would have after these pages.
 struct Collected {
@@ -222,7 +187,7 @@ class Office {
     return count;
   }
 
-  ManualClock clock_;
+  testing::SimulatedClock clock_{*ParseRfc3339("2026-11-22T12:00:00Z")};
   std::stop_source stop_;
   std::unique_ptr<MastodonSimulator> sim_;
   std::string token_;
@@ -1038,7 +1003,7 @@ TEST_F(MastodonConnector, ARealLimitInTheMiddleOfHistoryLosesNothing) {
     if (!page) {
       ASSERT_EQ(page.error().code, ErrorCode::kRateLimited);
       ASSERT_TRUE(page.error().retry_at.has_value());
-      clock_.SleepUntil(*page.error().retry_at, {});
+      clock_.Set(std::max(clock_.Now(), *page.error().retry_at));
       ++limited;
       continue;
     }

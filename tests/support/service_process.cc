@@ -367,6 +367,27 @@ std::map<std::string, std::string> ServiceProcess::ReadAll() {
   return messages;
 }
 
+std::string ServiceProcess::AwaitMessage(const std::string& text) {
+  std::string id;
+  EXPECT_TRUE(Eventually([&] {
+    for (const auto& [message, body] : ReadAll()) {
+      if (body == text) id = message;
+    }
+    return !id.empty();
+  })) << "a message never arrived";
+  return id;
+}
+
+std::string ReplyBody(const std::string& text, const std::string& after) {
+  std::string body;
+  json::Writer(&body)
+      .StartObject()
+      .Field("text", text)
+      .Field("after_message_id", after)
+      .EndObject();
+  return body;
+}
+
 std::string ServiceProcess::Log() const { return ReadFile(log_file()); }
 
 }  // namespace mayfly::testing

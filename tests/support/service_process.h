@@ -56,6 +56,9 @@ std::map<std::string, std::string> ReadTree(const std::filesystem::path& dir);
 std::vector<std::string> FindMarker(const std::map<std::string, std::string>& files,
                                     const std::string& marker);
 
+// The body of POST /v1/conversations/{id}/replies.
+std::string ReplyBody(const std::string& text, const std::string& after);
+
 class ServiceProcess {
  public:
   // Makes directories, configuration, keys and a clock that runs at `rate`. Nothing runs yet.
@@ -90,6 +93,9 @@ class ServiceProcess {
                              const std::string& retention = "");
   // Everything in the inbox: message ids and their texts, through list and thread pages.
   std::map<std::string, std::string> ReadAll();
+  // The id of the message with this text, once it was collected. Fails the test, and is empty, when
+  // it never arrives.
+  std::string AwaitMessage(const std::string& text);
 
   service::DemoClock& clock() { return *clock_; }
   const std::filesystem::path& dir() const { return dir_; }
