@@ -174,6 +174,10 @@ struct ConnectorInfo {
 // sealed and synced; until then the connector must not use them. An error ends the connector.
 using CredentialSink = std::function<Status(const Credential& renewed)>;
 
+// Told what the platform says the time is, from the Date field of an answer over TLS; on the
+// thread of the call.
+using PlatformTimeSink = std::function<void(TimePoint said)>;
+
 // Which hosts an account may talk to. Applied in the shared client, once.
 struct EgressPolicy {
   bool insecure_loopback = false;          // plain HTTP, loopback addresses only
@@ -186,6 +190,7 @@ struct ConnectorContext {
   Credential credential;  // JSON object of the secret options, or what the sink was last given
   CredentialSink renew;
   EgressPolicy egress;
+  PlatformTimeSink platform_time;  // for the HttpClient; may be empty
 };
 
 }  // namespace mayfly::connectors

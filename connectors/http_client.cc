@@ -17,6 +17,7 @@
 #include <pplx/threadpool.h>
 
 #include "connectors/egress.h"
+#include "store/model/time.h"
 
 namespace mayfly::connectors {
 namespace {
@@ -434,6 +435,7 @@ struct HttpClient::Impl {
   Origin origin;
   std::string ca_file;
   HttpLimits limits;
+  PlatformTimeSink platform_time;
   std::mutex busy;                     // one request at a time
   std::vector<std::string> addresses;  // not yet failed; the front one is in use
   std::optional<Channel> kept;         // for requests that may be repeated
@@ -631,6 +633,13 @@ struct HttpClient::Impl {
                            "the platform did not answer in time or the connection was lost")};
   }
 
+  void TellTime(const HttpResponse& response) const {
+    if (!platform_time || !origin.tls) return;
+    const auto date = response.headers.find("date");
+    if (date == response.headers.end()) return;
+    if (const auto said = ParseHttpDate(date->second)) platform_time(*said);
+  }
+
   static Result<HttpResponse> Answer(Exchange& exchange) {
     if (exchange.headers_too_large) {
       return Fail(ErrorCode::kTooLarge, "the headers of the platform's answer are too large");
@@ -653,13 +662,15 @@ struct HttpClient::Impl {
 
 Result<std::unique_ptr<HttpClient>> HttpClient::Create(const std::string& origin,
                                                        const EgressPolicy& egress,
-                                                       const HttpLimits& limits) {
+                                                       const HttpLimits& limits,
+                                                       PlatformTimeSink platform_time) {
   if (!StartPool()) {
     return Fail(ErrorCode::kInternal, "the HTTP library's threads were started elsewhere");
   }
   auto impl = std::make_unique<Impl>();
   MAYFLY_ASSIGN_OR_RETURN(impl->origin, ParseOrigin(origin, egress));
   impl->limits = limits;
+  impl->platform_time = std::move(platform_time);
   if (impl->origin.private_allowed && !egress.ca_file.empty()) {
     impl->ca_file = egress.ca_file;
     try {
@@ -685,6 +696,7 @@ Result<HttpResponse> HttpClient::Send(const HttpRequest& request, std::stop_toke
     if (stop.stop_requested()) return Fail(ErrorCode::kCancelled, "asked to stop");
     if (impl_->addresses.empty()) MAYFLY_RETURN_IF_ERROR(impl_->Resolve(deadline, stop));
     Impl::Attempt attempt = impl_->TryOnce(request, deadline, stop);
+    if (attempt.result) impl_->TellTime(*attempt.result);
     if (!attempt.unreached) return std::move(attempt.result);
     // The next of the addresses; once all have failed, the next request resolves anew.
     impl_->addresses.erase(impl_->addresses.begin());

@@ -45,10 +45,12 @@ struct HttpLimits {
 class HttpClient {
  public:
   // `origin` is https://host[:port], or http://127.0.0.1:port with insecure_loopback. Resolves
-  // lazily. kInvalidArgument (field "origin") when the policy forbids it.
+  // lazily. kInvalidArgument (field "origin") when the policy forbids it. `platform_time` hears of
+  // the Date of each answer over TLS that has one; over plain HTTP anybody could have written it.
   static Result<std::unique_ptr<HttpClient>> Create(const std::string& origin,
                                                     const EgressPolicy& egress,
-                                                    const HttpLimits& limits = {});
+                                                    const HttpLimits& limits = {},
+                                                    PlatformTimeSink platform_time = {});
   ~HttpClient();
 
   // Any status from 200 on is a response, redirects too. Errors: kInvalidArgument for a request

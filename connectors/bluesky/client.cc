@@ -194,7 +194,8 @@ Result<std::unique_ptr<Client>> Client::Create(const ConnectorContext& context) 
     client->refresh_ = Credential();
   }
 
-  auto http = HttpClient::Create(client->service_, client->egress_, kHttpLimits);
+  auto http =
+      HttpClient::Create(client->service_, client->egress_, kHttpLimits, client->platform_time_);
   if (!http) {
     Error error = std::move(http).error();
     if (error.code == ErrorCode::kInvalidArgument) error.field = "service";
@@ -217,7 +218,7 @@ Status Client::SetPds(const std::optional<std::string>& endpoint) {
   // followed, and the egress policy judges the rest. The service passes calls on to the account's
   // server, so staying with it is safe.
   if (!origin.starts_with("https://")) return {};
-  auto http = HttpClient::Create(origin, egress_, kHttpLimits);
+  auto http = HttpClient::Create(origin, egress_, kHttpLimits, platform_time_);
   if (!http) {
     if (http.error().code == ErrorCode::kInvalidArgument) return {};
     return Fail(std::move(http).error());

@@ -59,7 +59,7 @@ class Client {
   };
 
   explicit Client(const ConnectorContext& context)
-      : egress_(context.egress), renew_(context.renew) {}
+      : egress_(context.egress), renew_(context.renew), platform_time_(context.platform_time) {}
 
   // One authorised call: renewal of the session and one repetition included.
   Result<HttpResponse> Call(HttpRequest request, Effect effect, std::stop_token stop);
@@ -83,6 +83,7 @@ class Client {
 
   EgressPolicy egress_;
   CredentialSink renew_;
+  PlatformTimeSink platform_time_;
   std::string service_;
   std::string identifier_;
   Credential password_;

@@ -168,7 +168,7 @@ Result<std::unique_ptr<Client>> Client::Create(const ConnectorContext& context) 
                 "access_token");
   }
   client->bearer_ = Credential("Bearer " + *token);
-  auto http = HttpClient::Create(origin, context.egress, kHttpLimits);
+  auto http = HttpClient::Create(origin, context.egress, kHttpLimits, context.platform_time);
   if (!http) {
     Error error = std::move(http).error();
     if (error.code == ErrorCode::kInvalidArgument) error.field = "server";

@@ -394,6 +394,8 @@ link::PageEnd EncodePageEnd(const connectors::Page& page) {
   return end;
 }
 
+std::optional<TimePoint> DecodePlatformTime(std::int64_t ms) { return ClaimedTime(ms); }
+
 void DecodePageEnd(link::PageEnd* end, connectors::Page* page) {
   page->next.value = Take(end->mutable_next());
   page->caught_up = end->caught_up();

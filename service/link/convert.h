@@ -52,6 +52,8 @@ Result<connectors::Withdrawal> DecodeWithdrawal(link::PageWithdrawal* withdrawal
 // Everything of a page but its items.
 link::PageEnd EncodePageEnd(const connectors::Page& page);
 void DecodePageEnd(link::PageEnd* end, connectors::Page* page);
+// nullopt for what is no time that anybody's clock could show.
+std::optional<TimePoint> DecodePlatformTime(std::int64_t ms);
 link::SentItem EncodeSentItem(const connectors::SentReply& sent);
 Result<connectors::SentReply> DecodeSentItem(link::SentItem* item);
 link::CheckDone EncodeCheckDone(const connectors::CheckReport& report);

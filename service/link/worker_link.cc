@@ -24,8 +24,12 @@ void CloseIfOpen(int* fd) {
 }  // namespace
 
 struct WorkerLink::Impl {
-  Impl(WorkerPipes pipes, connectors::CredentialSink renew, const LinkLimits& limits)
-      : pipes_(pipes), renew_(std::move(renew)), limits_(limits) {
+  Impl(WorkerPipes pipes, connectors::CredentialSink renew, const LinkLimits& limits,
+       std::function<void(TimePoint)> platform_time)
+      : pipes_(pipes),
+        renew_(std::move(renew)),
+        limits_(limits),
+        platform_time_(std::move(platform_time)) {
     IgnoreBrokenPipes();
     abort_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (abort_fd_ < 0) Break();
@@ -87,6 +91,11 @@ struct WorkerLink::Impl {
           return Fail(ErrorCode::kProtocol, "the worker sent too much that nobody asked for");
         }
         continue;
+      }
+      if (frame.has_platform_time_ms()) {
+        const auto said = DecodePlatformTime(frame.platform_time_ms());
+        if (!said) return Fail(ErrorCode::kProtocol, "the worker named a time that is none");
+        if (platform_time_) platform_time_(*said);
       }
       if (frame.has_credential_renewed()) {
         if (++renewals > limits_.renewals_max) {
@@ -164,14 +173,15 @@ struct WorkerLink::Impl {
   WorkerPipes pipes_;
   const connectors::CredentialSink renew_;
   const LinkLimits limits_;
+  const std::function<void(TimePoint)> platform_time_;
   int abort_fd_ = -1;
   std::uint64_t request_ MAYFLY_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> broken_{false};
 };
 
 WorkerLink::WorkerLink(WorkerPipes pipes, connectors::CredentialSink renew,
-                       const LinkLimits& limits)
-    : impl_(std::make_unique<Impl>(pipes, std::move(renew), limits)) {}
+                       const LinkLimits& limits, std::function<void(TimePoint)> platform_time)
+    : impl_(std::make_unique<Impl>(pipes, std::move(renew), limits, std::move(platform_time))) {}
 
 WorkerLink::~WorkerLink() = default;
 

@@ -47,7 +47,9 @@ class WorkerLink {
  public:
   // `renew` is called on the thread of the call under way and must have synced when it returns.
   // When it fails the link breaks: the worker never uses a credential that is not kept.
-  WorkerLink(WorkerPipes pipes, connectors::CredentialSink renew, const LinkLimits& limits = {});
+  // `platform_time`, if any, is told what the platform says the time is, on that thread too.
+  WorkerLink(WorkerPipes pipes, connectors::CredentialSink renew, const LinkLimits& limits = {},
+             std::function<void(TimePoint)> platform_time = {});
   ~WorkerLink();  // closes the pipes; the worker then ends
 
   struct Sandbox {

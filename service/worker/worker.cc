@@ -123,6 +123,9 @@ class Worker {
     greeted_ = true;
     connectors::ConnectorContext context = DecodeHello(hello);
     context.renew = [this](const Credential& renewed) { return Renew(renewed); };
+    context.platform_time = [this](TimePoint said) {
+      platform_time_ = PlatformTime{said, std::chrono::steady_clock::now()};
+    };
     auto made = Guarded<std::unique_ptr<connectors::Connector>>(
         ErrorCode::kInternal, [&] { return make_(hello->platform(), context); });
     if (!made) {
@@ -254,6 +257,12 @@ class Worker {
     if (exit_code_) return false;
     frame->set_epoch(epoch_);
     frame->set_request(request_);
+    if (platform_time_) {
+      const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(
+          std::chrono::steady_clock::now() - platform_time_->heard_at);
+      frame->set_platform_time_ms((platform_time_->said + age).time_since_epoch().count());
+      platform_time_.reset();
+    }
     const Status written = WriteFrame(to_core_, *frame);
     if (written) return true;
     if (written.error().code == ErrorCode::kTooLarge && !frame->has_failure()) {
@@ -264,6 +273,11 @@ class Worker {
     return false;
   }
 
+  struct PlatformTime {
+    TimePoint said;
+    std::chrono::steady_clock::time_point heard_at;
+  };
+
   const int from_core_;
   const int to_core_;
   const std::uint64_t epoch_;
@@ -273,6 +287,7 @@ class Worker {
   bool greeted_ = false;
   std::uint64_t request_ = 0;
   std::unique_ptr<connectors::Connector> connector_;
+  std::optional<PlatformTime> platform_time_;  // not passed on yet
   std::optional<Error> refusal_;
   std::optional<int> exit_code_;
 };

@@ -126,6 +126,40 @@ std::optional<TimePoint> ParseRfc3339(std::string_view text) {
   return at;
 }
 
+std::optional<TimePoint> ParseHttpDate(std::string_view text) {
+  static constexpr std::string_view kWeekdays = "SunMonTueWedThuFriSat";
+  static constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  // The place in `names`, three letters each.
+  const auto take_name = [&text](std::string_view names) -> std::optional<unsigned> {
+    if (text.size() < 3) return std::nullopt;
+    const std::size_t at = names.find(text.substr(0, 3));
+    if (at == std::string_view::npos || at % 3 != 0) return std::nullopt;
+    text.remove_prefix(3);
+    return static_cast<unsigned>(at / 3);
+  };
+  const std::optional<unsigned> weekday = take_name(kWeekdays);
+  if (!weekday || !TakeChar(text, ',') || !TakeChar(text, ' ')) return std::nullopt;
+  const std::optional<int> d = TakeDigits(text, 2);
+  if (!d || !TakeChar(text, ' ')) return std::nullopt;
+  const std::optional<unsigned> m = take_name(kMonths);
+  if (!m || !TakeChar(text, ' ')) return std::nullopt;
+  const std::optional<int> y = TakeDigits(text, 4);
+  if (!y || !TakeChar(text, ' ')) return std::nullopt;
+  const std::optional<int> hour = TakeDigits(text, 2);
+  if (!hour || *hour > 23 || !TakeChar(text, ':')) return std::nullopt;
+  const std::optional<int> minute = TakeDigits(text, 2);
+  if (!minute || *minute > 59 || !TakeChar(text, ':')) return std::nullopt;
+  const std::optional<int> second = TakeDigits(text, 2);
+  if (!second || *second > 60 || text != " GMT") return std::nullopt;
+  const year_month_day date(year(*y), month(*m + 1), day(static_cast<unsigned>(*d)));
+  if (!date.ok() || std::chrono::weekday(sys_days(date)).c_encoding() != *weekday) {
+    return std::nullopt;
+  }
+  const TimePoint at = sys_days(date) + hours(*hour) + minutes(*minute) + seconds(*second);
+  if (!InRange(at)) return std::nullopt;
+  return at;
+}
+
 std::string FormatDay(ExpiryDay day) { return Print("%04d-%02u-%02u", day); }
 
 std::string FormatDayCompact(ExpiryDay day) { return Print("%04d%02u%02u", day); }

@@ -22,6 +22,9 @@ std::string FormatRfc3339(TimePoint at);
 // Refuses leap seconds past :59 being anything but :60, and years outside 1970..9999.
 std::optional<TimePoint> ParseRfc3339(std::string_view text);
 
+// The form that RFC 9110 section 5.6.7 lets a sender write (IMF-fixdate), in 1970 to 9999.
+std::optional<TimePoint> ParseHttpDate(std::string_view text);
+
 std::string FormatDay(ExpiryDay day);         // 2027-02-22
 std::string FormatDayCompact(ExpiryDay day);  // 20270222
 std::optional<ExpiryDay> ParseDay(std::string_view text);

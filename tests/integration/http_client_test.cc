@@ -683,6 +683,35 @@ TEST_F(HttpClientTls, ConnectsByAddressAndAsksForTheName) {
   EXPECT_EQ(protocol, "TLSv1.3");
 }
 
+// A vote on the time: from an answer that nobody between us and the platform could write.
+TEST_F(HttpClientTls, TheDateOfAnAnswerIsPassedOn) {
+  int answered = 0;
+  Serve({.respond = [&](testing::TlsPeer& peer) {
+    static constexpr const char* kDates[] = {"Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n", "",
+                                             "Date: yesterday\r\n"};
+    peer.Write(std::string("HTTP/1.1 200 OK\r\n") + kDates[answered++ % 3] +
+               "Content-Length: 0\r\n\r\n");
+  }});
+  std::vector<TimePoint> heard;
+  auto client =
+      HttpClient::Create(origin(), policy(), {}, [&](TimePoint said) { heard.push_back(said); });
+  ASSERT_TRUE(client);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE((*client)->Send(Get(), {}));
+  EXPECT_EQ(heard, std::vector<TimePoint>{*ParseRfc3339("2026-11-22T12:00:00Z")});
+}
+
+TEST(HttpClientTime, ADateInTheClearIsNobodysWord) {
+  Platform platform(
+      Always({.raw_bytes = "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
+                           "Content-Length: 0\r\n\r\n"}));
+  bool heard = false;
+  auto client =
+      HttpClient::Create(platform.origin(), LoopbackPolicy(), {}, [&](TimePoint) { heard = true; });
+  ASSERT_TRUE(client);
+  ASSERT_TRUE((*client)->Send(Get(), {}));
+  EXPECT_FALSE(heard);
+}
+
 TEST_F(HttpClientTls, AnUnknownAuthorityIsRefused) {
   Serve({});
   EgressPolicy without = policy();

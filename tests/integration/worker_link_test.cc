@@ -423,6 +423,33 @@ TEST(WorkerLink, AWorkerInAProcessOfItsOwnAnswersAndEndsWithTheLink) {
   EXPECT_EQ(testing::WaitForChild(pid), 0);
 }
 
+// What the platform says the time is travels with the next frame, older by what passed meanwhile.
+TEST(WorkerLink, ThePlatformsTimeIsPassedOnOnce) {
+  Pipe to;
+  Pipe from;
+  const TimePoint said = At(1'795'000'000'000);
+  std::jthread worker([in = std::move(to.read), out = std::move(from.write), said] {
+    RunWorker(in.get(), out.get(), kEpoch,
+              Make([said](FakeConnector& connector, const ConnectorContext& context) {
+                connector.on_check = [tell = context.platform_time, said,
+                                      asked = 0]() mutable -> Result<connectors::CheckReport> {
+                  if (asked++ == 0) tell(said);
+                  return connectors::CheckReport{};
+                };
+              }));
+  });
+  std::vector<TimePoint> heard;
+  WorkerLink link({to.write.Release(), from.read.Release(), kEpoch}, NoRenewal(), {},
+                  [&](TimePoint time) { heard.push_back(time); });
+  ASSERT_TRUE(link.Hello("fake", {}));
+  ASSERT_TRUE(link.Check());
+  ASSERT_TRUE(link.Check());
+  ASSERT_EQ(heard.size(), 1u);
+  EXPECT_GE(heard.front(), said);
+  EXPECT_LT(heard.front(), said + std::chrono::minutes(10));
+  link.Abort();
+}
+
 // ---- The worker's own wall: it, too, refuses what breaks the protocol.
 
 int ExitCodeAfter(const std::vector<link::CoreFrame>& frames) {
@@ -847,6 +874,20 @@ TEST(WorkerLink, AnAbortedLinkAnswersAtOnce) {
   EXPECT_TRUE(worker.link().broken());
   EXPECT_EQ(worker.link().Fetch(MakeFetch()).error().code, ErrorCode::kPlatformUnavailable);
   EXPECT_EQ(worker.link().Send(MakeReply()).error().code, ErrorCode::kPlatformUnavailable);
+}
+
+TEST(HostileWorker, NamesATimeThatIsNone) {
+  for (const std::int64_t ms : {std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()}) {
+    HostileWorker worker([ms](Peer& peer) {
+      link::WorkerFrame frame;
+      frame.set_platform_time_ms(ms);
+      frame.mutable_ready();
+      peer.Say(peer.Await(), frame);
+      peer.AwaitEnd();
+    });
+    EXPECT_FALSE(worker.link().Hello("fake", {}));
+    EXPECT_TRUE(worker.link().broken());
+  }
 }
 
 }  // namespace

@@ -141,5 +141,19 @@ TEST(SystemClock, StopsWaitingWhenAsked) {
   EXPECT_FALSE(clock.SleepUntil(TimePoint::min(), stop.get_token()));
 }
 
+TEST(HttpDate, IsReadInTheOneFormThatMayBeWritten) {
+  EXPECT_EQ(ParseHttpDate("Sun, 06 Nov 1994 08:49:37 GMT"), ParseRfc3339("1994-11-06T08:49:37Z"));
+  EXPECT_EQ(ParseHttpDate("Thu, 29 Feb 2024 23:59:59 GMT"), ParseRfc3339("2024-02-29T23:59:59Z"));
+  for (const char* text :
+       {"", "Sun", "Mon, 06 Nov 1994 08:49:37 GMT", "Sun, 6 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 06 Nov 1994 08:49:37 GMT ",
+        "Sun, 06 nov 1994 08:49:37 GMT", "Sun, 06 ovD 1994 08:49:37 GMT",
+        "Sun, 30 Feb 2025 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT",
+        "Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Nov 0000 08:49:37 GMT"}) {
+    EXPECT_EQ(ParseHttpDate(text), std::nullopt) << text;
+  }
+}
+
 }  // namespace
 }  // namespace mayfly
