@@ -82,6 +82,12 @@ Status ControlClient::SayReady() {
   return SendPacket(fd_, message);
 }
 
+Status ControlClient::AskKernelClock() {
+  control::ToSupervisor message;
+  message.mutable_ask_kernel_clock();
+  return SendPacket(fd_, message);
+}
+
 void ControlClient::Stop() { shutdown(fd_, SHUT_RDWR); }
 
 Result<ControlClient::Event> ControlClient::Next() {
@@ -162,6 +168,8 @@ Result<ControlClient::Event> ControlClient::Next() {
       return Event(DrainAsked{});
     case control::ToCore::kReload:
       return Event(ReloadAsked{});
+    case control::ToCore::kKernelClock:
+      return Event(KernelClock{message.kernel_clock().synchronised()});
     default:
       return Fail(ErrorCode::kProtocol, "a control message says nothing that is known");
   }

@@ -26,6 +26,7 @@ class ControlClient {
   Status StartWorker(AccountId account, std::uint64_t epoch);
   Status StopWorker(AccountId account, std::uint64_t epoch);  // kills it
   Status SayReady();
+  Status AskKernelClock();  // answered by a KernelClock
 
   struct WorkerStarted {
     AccountId account;
@@ -39,8 +40,12 @@ class ControlClient {
   };
   struct DrainAsked {};
   struct ReloadAsked {};
+  struct KernelClock {
+    bool synchronised = false;
+  };
   struct SupervisorGone {};
-  using Event = std::variant<WorkerStarted, WorkerEnded, DrainAsked, ReloadAsked, SupervisorGone>;
+  using Event = std::variant<WorkerStarted, WorkerEnded, DrainAsked, ReloadAsked, KernelClock,
+                             SupervisorGone>;
   // Blocks. kProtocol for a message or descriptor that breaks the rules in control.proto:
   // everything received is closed and the core must end.
   Result<Event> Next();

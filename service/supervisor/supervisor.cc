@@ -20,6 +20,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timex.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <system_error>
@@ -51,6 +52,13 @@ constexpr int kPacketsPerTurn = 64;
 constexpr auto kReadyLongEnough = std::chrono::seconds(60);
 constexpr auto kWorkersGoneWithin = std::chrono::seconds(5);
 constexpr int kListenBacklog = 128;
+
+// As the time service left it: ntpd, chrony and systemd-timesyncd all keep this flag.
+bool IsKernelClockSynchronised() {
+  timex state = {};  // no modes: it only reads
+  const int reached = adjtimex(&state);
+  return reached != -1 && reached != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+}
 
 class Descriptor {
  public:
@@ -685,6 +693,12 @@ class Supervisor {
           Log("info", "core_ready");
         }
         return true;
+      case control::ToSupervisor::kAskKernelClock: {
+        control::ToCore answer;
+        answer.mutable_kernel_clock()->set_synchronised(IsKernelClockSynchronised());
+        Enqueue(answer, {});
+        return true;
+      }
       default:
         return false;
     }

@@ -557,7 +557,20 @@ TEST_F(Control, MessagesWithoutFormAreRefused) {
   std::string bytes = far_too_long.SerializeAsString();
   bytes += std::string(5'000, '\0');
   ExpectRefused(bytes, {});
-  ExpectRefused(std::string("\x2a\x00", 2), {});  // field 5, which there is not
+  ExpectRefused(std::string("\x7a\x00", 2), {});  // field 15, which there is not
+}
+
+TEST_F(Control, TheKernelsWordOnItsClockArrives) {
+  for (const bool synchronised : {true, false}) {
+    control::ToCore answer;
+    answer.mutable_kernel_clock()->set_synchronised(synchronised);
+    SendBytes(answer.SerializeAsString(), {});
+    const auto event = client_->Next();
+    ASSERT_TRUE(event);
+    const auto* kernel = std::get_if<ControlClient::KernelClock>(&*event);
+    ASSERT_NE(kernel, nullptr);
+    EXPECT_EQ(kernel->synchronised, synchronised);
+  }
 }
 
 TEST_F(Control, OtherEventsArrive) {
