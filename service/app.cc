@@ -47,11 +47,13 @@ api::Transport TransportOf(const Config& config) {
 
 class App {
  public:
-  App(Config config, std::unique_ptr<Clock> machine_clock, const CoreHooks& hooks)
+  App(Config config, std::unique_ptr<Clock> machine_clock, std::unique_ptr<BootTimer> boot_timer,
+      const CoreHooks& hooks)
       : config_(std::move(config)),
         hooks_(hooks),
         machine_clock_(std::move(machine_clock)),
-        clock_(*machine_clock_),
+        boot_timer_(std::move(boot_timer)),
+        clock_(*machine_clock_, *boot_timer_),
         rate_limiter_(config_.rate_limits, clock_),
         changes_(clock_),
         control_(kControlFd) {}
@@ -113,21 +115,24 @@ class App {
   Status OpenStoreAndCatchUp(store::SecretKey master) {
     MAYFLY_ASSIGN_OR_RETURN(store_, OpenStore(config_, std::move(master), /*create=*/false));
     store_->SetObserver(&changes_);
-    MAYFLY_ASSIGN_OR_RETURN(const TimePoint floor, store_->ClockFloor());
-    clock_.RaiseFloor(floor);
+    MAYFLY_ASSIGN_OR_RETURN(const auto known_time, store_->LoadClock());
+    clock_.Restore(known_time);
     if (hooks_.purge_fail_point) store_->purge().set_fail_point(hooks_.purge_fail_point);
-    expiry_.emplace(*store_, clock_);
+    expiry_.emplace(*store_, clock_, [this] { AskKernel(); });
     // Overdue expiry before the port opens. A date whose keys cannot be destroyed must not be
     // served as if nothing were wrong, but neither must it keep the others hidden: reads hide it by
     // itself, readyz says so, and the job tries again.
-    (void)expiry_->RunOnce(clock_.Now());
+    (void)expiry_->RunOnce();
     MAYFLY_ASSIGN_OR_RETURN(const std::size_t interrupted,
                             store_->outbox().RecoverInterrupted(clock_.Now()));
     if (interrupted > 0) {
       Log(LogLevel::kWarning, "outbox.interrupted",
           {{LogKey::kCount, static_cast<std::int64_t>(interrupted)}});
     }
-    WorkerPoolOptions pool{.egress = config_.egress};
+    WorkerPoolOptions pool{.egress = config_.egress,
+                           .platform_time = [this](AccountId account, TimePoint said) {
+                             clock_.NotePlatform(account, said);
+                           }};
     if (hooks_.worker_restart_delay) {
       pool.restart_delay_first = pool.restart_delay_max = *hooks_.worker_restart_delay;
     }
@@ -164,6 +169,7 @@ class App {
     LoadCertificate();
     context_.store = store_.get();
     context_.clock = &clock_;
+    context_.certain_clock = &clock_;
     context_.changes = &changes_;
     context_.rate_limiter = &rate_limiter_;
     context_.runtime = runners_ ? &*runners_ : nullptr;
@@ -184,6 +190,7 @@ class App {
            .expiry = expiry_->view(),
            .http = server_->counters(),
            .tls = certificates_ ? std::optional(certificates_->view()) : std::nullopt,
+           .clock = clock_.view(),
            .now = clock_.Now()});
     };
     if (store_ != nullptr) context_.cursor_key = store_->PageCursorKey();
@@ -223,8 +230,10 @@ class App {
     const ExpiryJob::View expiry = expiry_->view();
     if (expiry.failing) view.reasons.push_back("expiry-failing");
     if (!store_->Health()) view.reasons.push_back("store");
-    if (machine_clock_->Now() + std::chrono::minutes(10) < now)
-      view.reasons.push_back("clock-set-back");
+    const store::ClockView clock = clock_.view();
+    if (clock.wall_behind) view.reasons.push_back("clock-set-back");
+    if (clock.doubt != store::ClockDoubt::kNone) view.reasons.push_back("clock-in-doubt");
+    if (clock.blocked) view.reasons.push_back("clock-contradicted");
     if (certificates_) {
       const auto expires_at = certificates_->view().expires_at;
       if (!expires_at) {
@@ -237,6 +246,14 @@ class App {
     view.next_expiry_at = expiry.next_expiry_at;
     view.ready = view.reasons.empty();
     return view;
+  }
+
+  // The filter does not let the core ask by itself. The answer comes to WatchControl.
+  void AskKernel() {
+    if (!hooks_.kernel_keeps_time) return;
+    if (auto asked = control_.AskKernelClock(); !asked) {
+      Log(LogLevel::kWarning, "clock.kernel-unasked");  // the supervisor is gone, and soon we are
+    }
   }
 
   // The main thread from here on: what the supervisor says.
@@ -257,6 +274,8 @@ class App {
         }
       } else if (auto* ended = std::get_if<ControlClient::WorkerEnded>(&*event)) {
         if (workers_) workers_->OnEnded(*ended);
+      } else if (const auto* kernel = std::get_if<ControlClient::KernelClock>(&*event)) {
+        clock_.NoteKernel(kernel->synchronised);
       } else if (std::holds_alternative<ControlClient::ReloadAsked>(*event)) {
         if (certificates_) {
           (void)ReloadCertificate();  // it has told what went wrong
@@ -275,9 +294,8 @@ class App {
     if (runners_) runners_->Stop();
     if (expiry_) expiry_->Stop();
     if (store_ != nullptr) {
-      if (auto raised = store_->RaiseClockFloor(clock_.Now()); !raised) {
-        Log(LogLevel::kError, "clock.floor-not-stored",
-            {{LogKey::kError, ToString(raised.error().code)}});
+      if (auto saved = store_->SaveClock(clock_.Record()); !saved) {
+        Log(LogLevel::kError, "clock.not-stored", {{LogKey::kError, ToString(saved.error().code)}});
       }
     }
     runners_.reset();
@@ -291,7 +309,8 @@ class App {
   const Config config_;
   const CoreHooks& hooks_;
   const std::unique_ptr<Clock> machine_clock_;
-  store::MonotoneClock clock_;
+  const std::unique_ptr<BootTimer> boot_timer_;
+  store::CertainClock clock_;
   api::RateLimiter rate_limiter_;
   api::ChangeFeed changes_;
   ControlClient control_;
@@ -328,8 +347,11 @@ int RunCore(const std::filesystem::path& config_file, const CoreHooks& hooks) {
   std::unique_ptr<Clock> clock =
       hooks.make_clock ? hooks.make_clock() : std::make_unique<SystemClock>();
   if (clock == nullptr) return kExitConfig;
+  std::unique_ptr<BootTimer> boot_timer =
+      hooks.make_boot_timer ? hooks.make_boot_timer() : std::make_unique<SystemBootTimer>();
+  if (boot_timer == nullptr) return kExitConfig;
   StartLogging(*clock, "core");
-  App app(*std::move(config), std::move(clock), hooks);
+  App app(*std::move(config), std::move(clock), std::move(boot_timer), hooks);
   return app.Run();
 }
 

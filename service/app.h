@@ -23,6 +23,8 @@ namespace mayfly::service {
 struct CoreHooks {
   // The machine's clock when empty. Called before the sandbox is entered.
   std::function<std::unique_ptr<Clock>()> make_clock;
+  std::function<std::unique_ptr<BootTimer>()> make_boot_timer;  // likewise
+  bool kernel_keeps_time = true;  // false when make_clock's clock is not the kernel's
   std::function<void(store::PurgeStep, ExpiryDay)> purge_fail_point;
   std::optional<std::chrono::milliseconds> worker_restart_delay;  // instead of a growing one
 };

@@ -181,6 +181,23 @@ int ShowStatus(const Config& config, const Clock& clock) {
   return 0;
 }
 
+// Of the running service: nobody else has a certain time.
+int ShowClock(const Config& config) {
+  auto answer = AskService(config, "GET", "/admin/clock", "");
+  if (!answer) return Complain(answer.error());
+  std::cout << answer->body << "\n";
+  return 0;
+}
+
+int ConfirmClock(const Config& config, const std::string& time) {
+  std::string body;
+  json::Writer(&body).StartObject().Field("time", time).EndObject();
+  auto answer = AskService(config, "POST", "/admin/clock", body);
+  if (!answer) return Complain(answer.error());
+  std::cout << answer->body << "\n";
+  return 0;
+}
+
 int ReloadCertificate(const Config& config) {
   auto answer = AskService(config, "POST", "/admin/reload", "");
   if (!answer) {
@@ -341,6 +358,14 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
       with_config(app.add_subcommand("status", "State of the service or its store."));
   CLI::App* reload = with_config(
       app.add_subcommand("reload", "Read the certificate of [http.tls] again; connections go on."));
+  CLI::App* clock_shown = with_config(app.add_subcommand(
+      "clock", "Which time the service is certain of, and what the machine's clock shows."));
+  CLI::App* clock_confirm = with_config(clock_shown->add_subcommand(
+      "confirm", "A person's word that the machine's clock is right, while it is in doubt."));
+  std::string time;
+  clock_confirm
+      ->add_option("--time", time, "What another clock shows, such as 2026-11-22T12:00:00Z")
+      ->required();
   CLI::App* version = app.add_subcommand("version", "Print the version.");
 
   if (traits.extend) traits.extend(app);
@@ -372,10 +397,14 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   if (*core) return RunCore(config_file, hooks);
   // Only our own commands need the configuration here; those of traits.extend ran in their
   // callbacks.
-  if (!*serve && !*token_create && !*expire && !*status && !*reload) return 0;
+  if (!*serve && !*token_create && !*expire && !*status && !*reload && !*clock_shown) {
+    return 0;
+  }
   auto config = LoadConfig(config_file);
   if (!config) return Complain(config.error());
   if (*reload) return ReloadCertificate(*config);
+  if (*clock_confirm) return ConfirmClock(*config, time);
+  if (*clock_shown) return ShowClock(*config);
   const std::unique_ptr<Clock> clock =
       hooks.make_clock ? hooks.make_clock() : std::make_unique<SystemClock>();
   if (clock == nullptr) return kExitConfig;  // make_clock has said why

@@ -53,6 +53,16 @@ std::string RenderMetrics(MetricsInput input) {
   page.Gauge("mayfly_purge_late_worst_seconds",
              "Worst time since start between a date's expiry and the end of its keys.",
              static_cast<double>(input.expiry.worst_late_ms) / 1000.0);
+  page.Gauge("mayfly_clock_in_doubt",
+             "1 while the machine's clock is not believed: what expired by it is hidden, and its "
+             "keys wait.",
+             input.clock.doubt == store::ClockDoubt::kNone ? 0 : 1);
+  page.Gauge("mayfly_clock_contradicted",
+             "1 while a platform contradicts a clock that is in doubt.",
+             input.clock.blocked ? 1 : 0);
+  page.Gauge("mayfly_clock_ahead_seconds",
+             "The machine's clock beyond certain time; negative when it is behind.",
+             Seconds(input.clock.wall - input.clock.certain));
   page.Gauge("mayfly_store_healthy", "1 while the store takes reads and writes.",
              input.store.Health() ? 1 : 0);
   page.Counter("mayfly_damaged_records_total", "Records that did not open, since start.",

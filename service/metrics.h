@@ -17,6 +17,7 @@ struct MetricsInput {
   const ExpiryJob::View expiry;
   const api::ServerCounters http;
   const std::optional<api::TlsCertificates::View> tls;  // absent without [http.tls]
+  const store::ClockView clock;
   TimePoint now;
 };
 

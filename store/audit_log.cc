@@ -12,13 +12,17 @@ Status AuditLog::Append(Batch& batch, AuditEntry entry) {
   return core_.AppendAudit(batch, std::move(entry));
 }
 
+Status AuditLog::Record(const Actor& actor, const char* action, std::string object, TimePoint now) {
+  Transaction transaction(core_, now);
+  MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+  MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, action, std::move(object), "ok"));
+  return transaction.Commit();
+}
+
 Result<Look> AuditLog::RecordLook(const Actor& actor, const char* action, std::string object,
                                   TimePoint now) {
   if (core_.LookIsCovered(actor.id, object, now)) return Look(actor);
-  Transaction transaction(core_, now);
-  MAYFLY_RETURN_IF_ERROR(transaction.Begin());
-  MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, action, object, "ok"));
-  MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+  MAYFLY_RETURN_IF_ERROR(Record(actor, action, object, now));
   core_.NoteLook(actor.id, object, now);
   return Look(actor);
 }

@@ -29,7 +29,7 @@ struct AuditEntry {
   std::string action;      // closed list: inbox.look, conversation.look, conversation.change,
                            // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
                            // account.change, account.credential, account.disconnect, token.create,
-                           // token.revoke, date.purged
+                           // token.revoke, clock.confirm, date.purged
   std::string object;      // an id of ours, or a date; never a platform id, handle or text
   std::string outcome;     // ok, or an ErrorCode word
 };
@@ -51,6 +51,8 @@ class AuditLog {
   // Adds the entry to `batch`; it counts only when the batch is committed, under the store's commit
   // lock. For the store's own repositories.
   Status Append(Batch& batch, AuditEntry entry);
+  // Records and syncs an act that is not in the store. An error means: do not do it.
+  Status Record(const Actor& actor, const char* action, std::string object, TimePoint now);
   // Records and syncs the first look by one actor within 5 minutes; later ones in that time are
   // covered by it. An error means: do not answer.
   Result<Look> LookAtInbox(const Actor& actor, TimePoint now);

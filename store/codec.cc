@@ -674,6 +674,24 @@ Result<TimePoint> DecodeTime(std::string_view bytes) {
   return Finished(decoder, at);
 }
 
+std::string Encode(const ClockRecord& clock) {
+  Encoder encoder;
+  encoder.Time(clock.certain).String(clock.boot_id).Signed(clock.since_boot.count());
+  return std::move(encoder).Take();
+}
+
+Result<ClockRecord> DecodeClock(std::string_view bytes) {
+  Decoder decoder(bytes, "clock");
+  ClockRecord clock;
+  clock.certain = decoder.Time();
+  clock.boot_id = decoder.String();
+  const std::int64_t since_boot = decoder.Signed();
+  // Within what arithmetic on times can bear.
+  if (since_boot < 0 || since_boot > kMillisecondsMax) decoder.Spoil();
+  clock.since_boot = std::chrono::milliseconds(since_boot);
+  return Finished(decoder, clock);
+}
+
 // --- audit
 
 std::string Encode(const AuditEntry& entry) {

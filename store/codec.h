@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "store/audit_log.h"
+#include "store/expiry/certain_clock.h"
 #include "store/expiry/purge.h"
 #include "store/keys/key_vault.h"
 #include "store/model/account.h"
@@ -191,6 +192,7 @@ std::string Encode(const PurgeJournal& journal);
 std::string Encode(const PurgeReceipt& receipt);
 std::string EncodeNumber(std::uint64_t value);
 std::string EncodeTime(TimePoint at);
+std::string Encode(const ClockRecord& clock);
 
 Result<Account> DecodeAccount(std::string_view bytes);
 Result<Credential> DecodeCredential(std::string_view bytes);
@@ -202,6 +204,7 @@ Result<PurgeJournal> DecodeJournal(std::string_view bytes);
 Result<PurgeReceipt> DecodeReceipt(std::string_view bytes);
 Result<std::uint64_t> DecodeNumber(std::string_view bytes);
 Result<TimePoint> DecodeTime(std::string_view bytes);
+Result<ClockRecord> DecodeClock(std::string_view bytes);
 
 // --- audit families
 std::string Encode(const AuditEntry& entry);  // without sequence, which its key says

@@ -49,7 +49,7 @@
 //   t hash[32]                              sealed token record, by keyed hash of the token
 //   j day[4]                                plain: purge journal; a date's end has begun
 //   x day[4]                                plain: purge receipt
-//   l                                       plain: clock floor
+//   l                                       plain: certain time, and when it was written
 //   n                                       plain: next message sequence
 //   e                                       plain: next audit sequence
 //   w                                       plain: next account id
@@ -97,7 +97,7 @@ inline constexpr char kFingerprint = 'f';
 inline constexpr char kToken = 't';
 inline constexpr char kJournal = 'j';
 inline constexpr char kReceipt = 'x';
-inline constexpr char kClockFloor = 'l';
+inline constexpr char kClock = 'l';
 inline constexpr char kNextSequence = 'n';
 inline constexpr char kNextAudit = 'e';
 inline constexpr char kNextAccount = 'w';

@@ -41,20 +41,21 @@ OutboxQueue& Store::outbox() { return impl_->outbox; }
 AuditLog& Store::audit() { return impl_->audit; }
 Purge& Store::purge() { return impl_->purge; }
 
-Result<TimePoint> Store::ClockFloor() const {
+Result<std::optional<ClockRecord>> Store::LoadClock() const {
   const Core& core = impl_->core;
   MAYFLY_ASSIGN_OR_RETURN(const auto row,
-                          core.engine().Get(Family::Sys(), schema::Key(schema::kClockFloor)));
-  if (!row) return TimePoint();
-  return core.Checked(codec::DecodeTime(*row));
+                          core.engine().Get(Family::Sys(), schema::Key(schema::kClock)));
+  if (!row) return std::nullopt;
+  MAYFLY_ASSIGN_OR_RETURN(const ClockRecord record, core.Checked(codec::DecodeClock(*row)));
+  return record;
 }
 
-Status Store::RaiseClockFloor(TimePoint now) {
-  Transaction transaction(impl_->core, now);
+Status Store::SaveClock(const ClockRecord& record) {
+  Transaction transaction(impl_->core, record.certain);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
-  MAYFLY_ASSIGN_OR_RETURN(const TimePoint floor, ClockFloor());
-  if (now <= floor) return {};
-  transaction.batch().Put(Family::Sys(), schema::Key(schema::kClockFloor), codec::EncodeTime(now));
+  MAYFLY_ASSIGN_OR_RETURN(const auto stored, LoadClock());
+  if (stored && record.certain < stored->certain) return {};
+  transaction.batch().Put(Family::Sys(), schema::Key(schema::kClock), codec::Encode(record));
   return transaction.Commit();
 }
 

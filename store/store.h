@@ -19,6 +19,7 @@
 #include "store/collection.h"
 #include "store/conversations.h"
 #include "store/engine/engine.h"
+#include "store/expiry/certain_clock.h"
 #include "store/expiry/purge.h"
 #include "store/keys/key_vault.h"
 #include "store/outbox_queue.h"
@@ -52,9 +53,9 @@ class Store {
   // must outlive that use.
   void SetObserver(ChangeObserver* observer);
 
-  // The highest time ever persisted; the floor of the monotone clock. The epoch for a new store.
-  Result<TimePoint> ClockFloor() const;
-  Status RaiseClockFloor(TimePoint now);  // ignores a lower value
+  // Certain time as it was persisted last (expiry/certain_clock.h); nullopt for a new store.
+  Result<std::optional<ClockRecord>> LoadClock() const;
+  Status SaveClock(const ClockRecord& record);  // ignores an earlier time than the stored one
 
   // Writes buffered records into tables, so that dropping a date a minute later writes almost
   // nothing.

@@ -12,7 +12,7 @@ mayfly_test(store_purge_tests
   SOURCES unit/store_purge_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)
 mayfly_test(store_accounts_tests
-  SOURCES unit/store_accounts_test.cc
+  SOURCES unit/store_accounts_test.cc unit/certain_clock_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)
 mayfly_test(store_simulation_tests
   SOURCES property/store_simulation_test.cc

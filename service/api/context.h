@@ -63,6 +63,7 @@ enum class Transport { kLocal, kTls, kTrustedProxies };
 struct ApiContext {
   store::Store* store = nullptr;  // null while sealed
   const Clock* clock = nullptr;
+  store::CertainClock* certain_clock = nullptr;  // the same one; for /admin/clock
   AccountRuntime* runtime = nullptr;
   const ChangeFeed* changes = nullptr;
   RateLimiter* rate_limiter = nullptr;  // null: tokens are not limited

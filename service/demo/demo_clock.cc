@@ -33,6 +33,8 @@ struct DemoClock::Shared {
   std::atomic<std::int64_t> base_ms;
   std::atomic<double> rate;
   std::atomic<int> fail_after_step;
+  std::atomic<std::int64_t> made_ms;
+  std::atomic<std::int64_t> skew_ms;
 };
 
 Status DemoClock::Create(const std::filesystem::path& file, TimePoint start, double rate) {
@@ -42,6 +44,7 @@ Status DemoClock::Create(const std::filesystem::path& file, TimePoint start, dou
   ::close(fd);
   if (!sized) return Fail(ErrorCode::kIo, file.string() + ": cannot be sized");
   MAYFLY_ASSIGN_OR_RETURN(const std::unique_ptr<DemoClock> clock, Open(file));
+  clock->shared_->made_ms = start.time_since_epoch().count();
   clock->Set(start, rate);
   return {};
 }
@@ -81,7 +84,17 @@ bool DemoClock::TakeFailPoint(int step) {
   return step != 0 && shared_->fail_after_step.compare_exchange_strong(expected, 0);
 }
 
+void DemoClock::SetSkew(std::chrono::milliseconds skew) { shared_->skew_ms = skew.count(); }
+
+std::chrono::milliseconds DemoClock::SinceMade() const {
+  return Unskewed().time_since_epoch() - std::chrono::milliseconds(shared_->made_ms);
+}
+
 TimePoint DemoClock::Now() const {
+  return Unskewed() + std::chrono::milliseconds(shared_->skew_ms);
+}
+
+TimePoint DemoClock::Unskewed() const {
   while (true) {
     const std::uint64_t before = shared_->version;
     const std::int64_t base_ns = shared_->base_monotonic_ns;
@@ -107,6 +120,20 @@ bool DemoClock::SleepUntil(TimePoint until, std::stop_token stop) {
     never.wait_for(lock, stop, wait, [] { return false; });
   }
   return false;
+}
+
+bool DemoBootTimer::WaitFor(std::chrono::milliseconds wait, std::stop_token stop) {
+  // By the moved clock, so that a jump of it ends the wait; looked at again and again, because a
+  // skew moves it, too.
+  const double real_ms = static_cast<double>(wait.count()) / std::max(clock_->rate(), 1e-3);
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock(mutex);
+  never.wait_for(lock, stop,
+                 std::chrono::microseconds(static_cast<std::int64_t>(
+                     std::clamp(real_ms, 0.05, 1.0 * kLookAgain.count()) * 1000)),
+                 [] { return false; });
+  return !stop.stop_requested();
 }
 
 }  // namespace mayfly::service

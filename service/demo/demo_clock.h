@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "store/model/clock.h"
 #include "store/model/result.h"
@@ -22,9 +24,14 @@ class DemoClock final : public Clock {
 
   TimePoint Now() const override;
   bool SleepUntil(TimePoint until, std::stop_token stop) override;
-  // Sets time and rate from now on.
+  // Sets time and rate from now on. It is as if the time until `now` had passed.
   void Set(TimePoint now, double rate);
   double rate() const;
+  // From now on Now() is wrong by this much, which no time passes for: somebody set the clock.
+  void SetSkew(std::chrono::milliseconds skew);
+  TimePoint Unskewed() const;  // what Now() would be without
+  // Since the time that it was made with, in its time, skew left out.
+  std::chrono::milliseconds SinceMade() const;
 
   // A fail point for the expiry job: the core ends itself once, right after this step of the next
   // purge (store::PurgeStep as a number). Travels with the clock because both belong to a test that
@@ -36,6 +43,18 @@ class DemoClock final : public Clock {
   struct Shared;
   explicit DemoClock(Shared* shared) : shared_(shared) {}
   Shared* shared_;
+};
+
+// The timer that belongs to it: time that passes by DemoClock, and that its skew does not move.
+class DemoBootTimer final : public BootTimer {
+ public:
+  explicit DemoBootTimer(std::unique_ptr<DemoClock> clock) : clock_(std::move(clock)) {}
+  std::chrono::milliseconds SinceBoot() const override { return clock_->SinceMade(); }
+  std::string BootId() const override { return "demo"; }
+  bool WaitFor(std::chrono::milliseconds wait, std::stop_token stop) override;
+
+ private:
+  const std::unique_ptr<DemoClock> clock_;
 };
 
 }  // namespace mayfly::service

@@ -3,8 +3,8 @@
 //
 //   mayfly-demo run        everything for a person who wants to see it work
 //   mayfly-demo simulate   a platform alone, for tests that drive it over /_sim/
-//   mayfly-demo clock      moves the clock of a running demo or test
-//   mayfly-demo serve|core|init|token|expire|status|reload   as in mayfly, with --clock-file
+//   mayfly-demo move-clock moves the clock of a running demo or test
+//   mayfly-demo serve|core|init|token|expire|status|clock|reload   as in mayfly, with --clock-file
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -61,6 +61,7 @@ struct Options {
   std::string set;
   double rate = -1;
   int advance_days = 0;
+  std::optional<std::int64_t> skew_seconds;
   int fail_after_step = 0;
 };
 
@@ -116,13 +117,14 @@ int MoveClock(const Options& options) {
   }
   auto clock = DemoClock::Open(options.clock_file);
   if (!clock) return Complain(clock.error());
-  TimePoint now = (*clock)->Now();
+  TimePoint now = (*clock)->Unskewed();
   if (!options.set.empty()) {
     const auto set = ParseRfc3339(options.set);
     if (!set) return Complain({.message = "--set must be a time such as 2026-11-22T12:00:00Z"});
     now = *set;
   }
   now += std::chrono::days(options.advance_days);
+  if (options.skew_seconds) (*clock)->SetSkew(std::chrono::seconds(*options.skew_seconds));
   if (options.fail_after_step != 0) (*clock)->SetFailPoint(options.fail_after_step);
   (*clock)->Set(now, options.rate < 0 ? (*clock)->rate() : options.rate);
   std::cout << FormatRfc3339((*clock)->Now()) << "\n";
@@ -446,11 +448,13 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
     code = Simulate(options);
     done = true;
   });
-  CLI::App* clock = app.add_subcommand("clock", "Makes, moves and shows a clock.");
+  CLI::App* clock = app.add_subcommand("move-clock", "Makes, moves and shows a clock.");
   clock->add_option("--clock-file", options.clock_file)->required();
   clock->add_option("--set", options.set, "RFC 3339 time");
   clock->add_option("--advance-days", options.advance_days);
   clock->add_option("--rate", options.rate, "1 is as fast as life");
+  clock->add_option("--skew-seconds", options.skew_seconds,
+                    "From now on it is wrong by this much, as if somebody had set it");
   clock->add_option("--fail-after-step", options.fail_after_step,
                     "The core ends itself once, after this step of its next purge");
   clock->callback([&] {
@@ -487,6 +491,15 @@ CoreHooks HooksFor(const Options& options) {
     }
     return *std::move(clock);
   };
+  hooks.make_boot_timer = [file = options.clock_file]() -> std::unique_ptr<BootTimer> {
+    auto clock = DemoClock::Open(file);
+    if (!clock) {
+      std::cerr << "mayfly-demo: " << clock.error().message << "\n";
+      return nullptr;
+    }
+    return std::make_unique<DemoBootTimer>(*std::move(clock));
+  };
+  hooks.kernel_keeps_time = false;
   hooks.purge_fail_point = [](store::PurgeStep step, ExpiryDay) {
     if (fail_points->TakeFailPoint(static_cast<int>(step))) ::_exit(99);
   };

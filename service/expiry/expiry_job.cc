@@ -14,13 +14,31 @@ using std::chrono::minutes;
 
 }  // namespace
 
-Status ExpiryJob::RunOnce(TimePoint now) {
-  auto floor_raised = store_.RaiseClockFloor(now);
+void ExpiryJob::TellOfClock() {
+  const store::ClockView clock = clock_.view();
+  if (clock.doubt != told_doubt_) {
+    if (clock.doubt == store::ClockDoubt::kNone) {
+      Log(LogLevel::kInfo, "clock.settled");
+    } else {
+      Log(LogLevel::kError, "clock.in-doubt", {{LogKey::kReason, store::ToString(clock.doubt)}});
+    }
+    told_doubt_ = clock.doubt;
+  }
+  if (clock.blocked && !told_blocked_) Log(LogLevel::kError, "clock.contradicted");
+  told_blocked_ = clock.blocked;
+}
+
+Status ExpiryJob::RunOnce() {
+  if (!clock_.IsCertain() && ask_kernel_) ask_kernel_();
+  TellOfClock();
+  const store::ClockRecord record = clock_.Record();
+  const TimePoint now = record.certain;
+  auto saved = store_.SaveClock(record);
   auto purged = store_.purge().RunOnce(now);
   auto months = store_.audit().ExpireMonths(now);
 
   Status result;
-  for (const Status* status : {&floor_raised, &months}) {
+  for (const Status* status : {&saved, &months}) {
     if (!*status && result) result = Fail(status->error());
   }
   if (!purged) result = Fail(purged.error());  // the one that matters most
@@ -69,7 +87,7 @@ ExpiryJob::View ExpiryJob::view() const {
 void ExpiryJob::Run(std::stop_token stop) {
   TimePoint now = clock_.Now();
   while (!stop.stop_requested()) {
-    // Each midnight, and each minute in between: the clock's floor, and what an error left undone.
+    // Each midnight, and each minute in between: certain time, and what an error left undone.
     const TimePoint midnight = TimePoint(floor<days>(now) + days(1));
     const TimePoint minute = TimePoint(floor<minutes>(now) + minutes(1));
     if (!clock_.SleepUntil(std::min(midnight, minute), stop)) break;
@@ -83,7 +101,7 @@ void ExpiryJob::Run(std::stop_token stop) {
       }
     }
     // The error is logged and shown in view(); the next pass tries again.
-    (void)RunOnce(now);
+    (void)RunOnce();
   }
 }
 

@@ -19,6 +19,9 @@ std::chrono::milliseconds IntervalFor(const std::string& platform,
   return std::max(configured, info->capabilities.poll_interval_min);
 }
 
+// Between looks at a platform that is asked for the time only.
+constexpr std::chrono::seconds kVoteInterval{30};
+
 AccountState StateFor(const Error& error) {
   switch (error.code) {
     case ErrorCode::kCredentialDead:
@@ -46,6 +49,7 @@ Poller::Poller(store::Store& store, WorkerPool& workers, Clock& clock, const Acc
 TimePoint Poller::RunOnce(std::stop_token stop) {
   auto account = store_.accounts().Get(account_);
   if (!account) return HandleError(account.error());
+  if (!clock_.IsCertain()) return WaitForCertainty(*account, stop);
   if (!started_) {
     auto coverage = store_.collection().Coverage(account_);
     if (!coverage) return HandleError(coverage.error());
@@ -60,6 +64,22 @@ TimePoint Poller::RunOnce(std::stop_token stop) {
   if (!caught_up && stop.stop_requested()) return clock_.Now();
   if (!caught_up) return HandleError(caught_up.error());
   return pacer_.AfterSuccess(clock_.Now(), *caught_up);
+}
+
+TimePoint Poller::WaitForCertainty(const Account& account, std::stop_token stop) {
+  // What fails now is met again when there is a time to date it with: neither state nor coverage
+  // can be written without one.
+  const auto asked = [&]() -> Status {
+    MAYFLY_ASSIGN_OR_RETURN(const std::shared_ptr<WorkerLink> link,
+                            workers_.Acquire(account, stop));
+    MAYFLY_ASSIGN_OR_RETURN([[maybe_unused]] const connectors::CheckReport report, link->Check());
+    return {};
+  }();
+  if (!asked) {
+    Log(LogLevel::kWarning, "poll.held",
+        {{LogKey::kAccount, account_.ToString()}, {LogKey::kError, ToString(asked.error().code)}});
+  }
+  return clock_.Now() + std::max<std::chrono::milliseconds>(interval_, kVoteInterval);
 }
 
 Result<bool> Poller::PollOnce(const Account& account, std::stop_token stop) {

@@ -15,9 +15,12 @@ class Poller {
          std::chrono::milliseconds interval);
 
   // One page. Returns when to be called again. Sets the account's state; never throws or gives up.
+  // While the time is in doubt nothing is collected, since nothing could be given a date: the
+  // platform is asked who we are, because its answer says what it thinks the time is.
   TimePoint RunOnce(std::stop_token stop);
 
  private:
+  TimePoint WaitForCertainty(const Account& account, std::stop_token stop);
   Result<bool> PollOnce(const Account& account, std::stop_token stop);  // caught up?
   TimePoint HandleError(const Error& error);
 

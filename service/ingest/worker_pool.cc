@@ -219,13 +219,18 @@ void WorkerPool::OnStarted(ControlClient::WorkerStarted started) {
     if (const Entry* const entry = EntryOf(account, epoch)) trial = entry->trial;
   }
   auto link = std::make_shared<WorkerLink>(
-      started.pipes, [this, account, trial](const Credential& renewed) -> Status {
+      started.pipes,
+      [this, account, trial](const Credential& renewed) -> Status {
         if (trial == nullptr) {
           return store_.accounts().ReplaceCredential(account, renewed, clock_.Now());
         }
         const std::lock_guard lock(mutex_);
         *trial = renewed;
         return {};
+      },
+      LinkLimits{},
+      [this, account](TimePoint said) {
+        if (options_.platform_time) options_.platform_time(account, said);
       });
   {
     const std::lock_guard lock(mutex_);

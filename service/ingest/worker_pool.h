@@ -20,6 +20,8 @@ namespace mayfly::service {
 
 struct WorkerPoolOptions {
   connectors::EgressPolicy egress;
+  // What an account's platform says the time is, whenever its worker passes that on; or empty.
+  std::function<void(AccountId, TimePoint)> platform_time;
   std::chrono::milliseconds start_deadline{20'000};
   std::chrono::milliseconds restart_delay_first{500};  // doubles with each end in a row
   std::chrono::milliseconds restart_delay_max{300'000};

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
 #include <mutex>
 #include <stop_token>
 
@@ -32,6 +35,29 @@ bool SystemClock::SleepUntil(TimePoint until, std::stop_token stop) {
                    [] { return false; });
   }
   return false;
+}
+
+SystemBootTimer::SystemBootTimer() {
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot_id_;
+  if (boot_id_.size() > 64) boot_id_.clear();
+}
+
+std::chrono::milliseconds SystemBootTimer::SinceBoot() const {
+  timespec since = {};
+  // It cannot fail on a kernel that knows this clock, which all of Debian's do; and nothing that
+  // depends on time could go on.
+  if (::clock_gettime(CLOCK_BOOTTIME, &since) != 0) std::abort();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::seconds(since.tv_sec) + std::chrono::nanoseconds(since.tv_nsec));
+}
+
+bool SystemBootTimer::WaitFor(std::chrono::milliseconds wait, std::stop_token stop) {
+  std::mutex mutex;
+  std::condition_variable_any woken;
+  std::unique_lock lock(mutex);
+  // Waits are short, so that a machine that slept meanwhile is noticed.
+  woken.wait_for(lock, stop, std::min(wait, kLookAgain), [] { return false; });
+  return !stop.stop_requested();
 }
 
 }  // namespace mayfly

@@ -56,6 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                           [](const std::uint64_t& value) { return codec::EncodeNumber(value); });
   CheckOne<TimePoint>(bytes, codec::DecodeTime(bytes),
                       [](const TimePoint& at) { return codec::EncodeTime(at); });
+  CheckOne<ClockRecord>(bytes, codec::DecodeClock(bytes), codec::Encode);
   CheckOne<AuditEntry>(bytes, codec::DecodeAudit(bytes, 1), codec::Encode);
   return 0;
 }

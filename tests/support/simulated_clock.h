@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <stop_token>
+#include <string>
 
 #include "store/model/clock.h"
 
@@ -34,6 +35,63 @@ class SimulatedClock final : public Clock {
   mutable std::mutex mutex_;
   std::condition_variable_any moved_;
   TimePoint now_;
+};
+
+// Time that passes when a test says so, with a wall clock beside it that can be set.
+class SimulatedMachine {
+ public:
+  explicit SimulatedMachine(TimePoint now) : wall(now) {}
+  // Time passes, for both.
+  void Pass(std::chrono::milliseconds by) {
+    timer.Pass(by);
+    wall.Advance(by);
+  }
+  // Somebody sets the clock; no time passes.
+  void SetWall(TimePoint to) { wall.Set(to); }
+  // Off and on again: the timer begins anew, and the wall goes on from a battery.
+  void PowerOff(std::chrono::milliseconds how_long) {
+    timer.Begin();
+    wall.Advance(how_long);
+  }
+
+  class Timer final : public BootTimer {
+   public:
+    std::chrono::milliseconds SinceBoot() const override {
+      std::lock_guard lock(mutex_);
+      return since_boot_;
+    }
+    std::string BootId() const override {
+      std::lock_guard lock(mutex_);
+      return "boot-" + std::to_string(starts_);
+    }
+    bool WaitFor(std::chrono::milliseconds, std::stop_token stop) override {
+      std::unique_lock lock(mutex_);
+      const auto began = since_boot_;
+      passed_.wait(lock, stop, [&] { return since_boot_ != began; });
+      return !stop.stop_requested();
+    }
+    void Pass(std::chrono::milliseconds by) {
+      {
+        std::lock_guard lock(mutex_);
+        since_boot_ += by;
+      }
+      passed_.notify_all();
+    }
+    void Begin() {
+      std::lock_guard lock(mutex_);
+      since_boot_ = std::chrono::seconds(20);
+      ++starts_;
+    }
+
+   private:
+    mutable std::mutex mutex_;
+    std::condition_variable_any passed_;
+    std::chrono::milliseconds since_boot_ = std::chrono::hours(3);
+    int starts_ = 1;
+  };
+
+  SimulatedClock wall;
+  Timer timer;
 };
 
 }  // namespace mayfly::testing

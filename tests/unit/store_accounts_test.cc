@@ -6,7 +6,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "store/expiry/certain_clock.h"
 #include "store/keys/seal.h"
 #include "tests/support/simulated_clock.h"
 #include "tests/support/temp_store.h"
@@ -321,39 +320,14 @@ TEST_F(StoreAccounts, AWordFromOutsideDoesNotReachTheAudit) {
 
 // --- clock
 
-TEST_F(StoreAccounts, TheClockFloorOnlyRises) {
-  EXPECT_EQ(Must(store_->ClockFloor()), TimePoint());
-  Must(store_->RaiseClockFloor(kNow));
-  Must(store_->RaiseClockFloor(kNow - days(1)));
+TEST_F(StoreAccounts, CertainTimeIsKeptAndOnlyRises) {
+  EXPECT_EQ(Must(store_->LoadClock()), std::nullopt);
+  const store::ClockRecord record = {
+      .certain = kNow, .boot_id = "boot-1", .since_boot = std::chrono::hours(7)};
+  Must(store_->SaveClock(record));
+  Must(store_->SaveClock({.certain = kNow - days(1), .boot_id = "boot-2", .since_boot = {}}));
   store_.Reopen();
-  EXPECT_EQ(Must(store_->ClockFloor()), kNow);
-}
-
-TEST(MonotoneClock, ASetBackWallDoesNotTurnTimeBack) {
-  SimulatedClock wall(kNow);
-  store::MonotoneClock clock(wall);
-  EXPECT_EQ(clock.Now(), kNow);
-  wall.Set(kNow - days(85));
-  EXPECT_EQ(clock.Now(), kNow) << "what was said stays said";
-  clock.RaiseFloor(kNow + minutes(1));
-  clock.RaiseFloor(kNow);
-  EXPECT_EQ(clock.Now(), kNow + minutes(1));
-  EXPECT_EQ(clock.floor(), kNow + minutes(1));
-  wall.Set(kNow + days(1));
-  EXPECT_EQ(clock.Now(), kNow + days(1));
-}
-
-TEST(MonotoneClock, SleepsByTheWallAndStopsWhenAsked) {
-  SimulatedClock wall(kNow);
-  store::MonotoneClock clock(wall);
-  clock.RaiseFloor(kNow + minutes(5));
-  EXPECT_TRUE(clock.SleepUntil(kNow + minutes(1), {})) << "past it already";
-  std::stop_source stop;
-  stop.request_stop();
-  EXPECT_FALSE(clock.SleepUntil(kNow + minutes(9), stop.get_token()));
-  EXPECT_FALSE(clock.SleepUntil(kNow, stop.get_token()));
-  std::jthread mover([&] { wall.Set(kNow + minutes(10)); });
-  EXPECT_TRUE(clock.SleepUntil(kNow + minutes(9), {}));
+  EXPECT_EQ(Must(store_->LoadClock()), record);
 }
 
 }  // namespace

@@ -185,6 +185,43 @@ void RenderHttp(json::Writer& writer, const ApiContext& context) {
   writer.EndObject();
 }
 
+void RenderClock(json::Writer& writer, const store::ClockView& clock) {
+  writer.StartObject();
+  writer.Field("certain", FormatRfc3339(clock.certain));
+  writer.Field("machine", FormatRfc3339(clock.wall));
+  writer.Field("doubt", store::ToString(clock.doubt));
+  writer.Field("set_back", clock.wall_behind);
+  writer.Field("contradicted", clock.blocked);
+  writer.Key("votes").StartObject();
+  writer.Field("kernel", clock.kernel_votes);
+  writer.Field("person", clock.person_votes);
+  writer.Key("platforms_for").Uint(clock.platforms_for);
+  writer.Key("platforms_against").Uint(clock.platforms_against);
+  writer.EndObject();
+  writer.EndObject();
+}
+
+Result<Response> GetClock(const Call& call) {
+  return Document(
+      200, [&](json::Writer& writer) { RenderClock(writer, call.context.certain_clock->view()); });
+}
+
+Result<Response> ConfirmClock(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const json::Value body, ParseObject(call.request, {"time"}));
+  MAYFLY_ASSIGN_OR_RETURN(const std::string text, body.String("time"));
+  const auto read = ParseRfc3339(text);
+  if (!read) {
+    return Fail(ErrorCode::kInvalidArgument, "It must be a time such as 2026-11-22T12:00:00Z.",
+                "/time");
+  }
+  if (auto may = call.context.certain_clock->MayConfirm(*read); !may) {
+    return Fail(ErrorCode::kInvalidArgument, may.error().message, "/time");
+  }
+  MAYFLY_RETURN_IF_ERROR(call.store.audit().Record(call.actor, "clock.confirm", "clock", call.now));
+  MAYFLY_RETURN_IF_ERROR(call.context.certain_clock->Confirm(*read));
+  return GetClock(call);
+}
+
 Result<Response> Reload(const Call& call) {
   if (!call.context.reload) {
     return Fail(ErrorCode::kInvalidArgument, "There is no [http.tls]: nothing is to be reloaded.");
@@ -288,10 +325,13 @@ std::vector<Route> OperationRoutes(ApiContext& context) {
   Route rehearse = Make(context, "POST", "/admin/expire", Access::kAdminSocket, Rehearse);
   rehearse.body_bytes_max = 4096;
   rehearse.slow = true;
+  Route clock = Make(context, "GET", "/admin/clock", Access::kAdminSocket, GetClock);
+  Route confirm = Make(context, "POST", "/admin/clock", Access::kAdminSocket, ConfirmClock);
+  confirm.body_bytes_max = 4096;
   Route reload = Make(context, "POST", "/admin/reload", Access::kAdminSocket, Reload);
   reload.slow = true;  // reads files
-  return {coverage,    policy,       expiry, receipts, metrics, create_token,
-          list_tokens, revoke_token, status, rehearse, reload};
+  return {coverage,     policy, expiry,   receipts, metrics, create_token, list_tokens,
+          revoke_token, status, rehearse, clock,    confirm, reload};
 }
 
 }  // namespace mayfly::service::api
