@@ -17,3 +17,8 @@ mayfly_test(store_accounts_tests
 mayfly_test(store_simulation_tests
   SOURCES property/store_simulation_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS property)
+# Takes the place of the C library's file functions in the whole program.
+mayfly_test(store_fault_tests
+  SOURCES fault/store_fault_test.cc support/file_faults.cc
+  LIBRARIES mayfly::store mayfly::engines ${CMAKE_DL_LIBS} LABELS fault)
+set_target_properties(store_fault_tests PROPERTIES ENABLE_EXPORTS ON)

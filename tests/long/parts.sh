@@ -5,8 +5,8 @@
 
 # Seconds that a part may take; after that it is ended with everything that it started.
 declare -A LONG_LIMITS=([sanitize]=5400 [debian13]=7200 [tsan]=5400 [fuzz]=5400 [kills]=7200
-  [simulation]=3600)
-LONG_PARTS=(sanitize debian13 tsan fuzz kills simulation)
+  [simulation]=3600 [faults]=10800)
+LONG_PARTS=(sanitize debian13 tsan fuzz kills simulation faults)
 
 # Programs whose threads ThreadSanitizer can follow: all their code that takes locks is compiled by
 # us. RocksDB, cpprestsdk and spdlog are not instrumented, so tests that go through them are left
@@ -22,14 +22,15 @@ figures() { printf 'Figures: %s\n' "$*"; }
 passed() { echo "$(grep -c '^Test Passed' "$1") test programs passed"; }
 
 # sanitize [REGEX]: the tests under AddressSanitizer and UndefinedBehaviorSanitizer. Left out is what
-# runs nothing of ours: what must not compile, and the rules about the source.
+# runs nothing of ours (what must not compile, and the rules about the source), and what puts its own
+# functions in the place of those that the sanitizer watches.
 sanitize() {
   need "${TEST_PACKAGES[@]}"
   build asan mayfly_tests
   judges asan
   say "Testing under AddressSanitizer and UndefinedBehaviorSanitizer"
   (cd build/asan && MAYFLY_KILLS="${MAYFLY_SANITIZE_KILLS:-3}" \
-    ctest --output-on-failure --no-tests=error -LE 'compile_fail|tidy' ${1+-R "$1"}) ||
+    ctest --output-on-failure --no-tests=error -LE 'compile_fail|tidy|fault' ${1+-R "$1"}) ||
     die "Tests failed under the sanitizers." "the report above names file and line"
   skipped build/asan
   figures "$(passed build/asan/Testing/Temporary/LastTest.log) in build/asan"
@@ -91,6 +92,14 @@ simulation() {
   MAYFLY_SEEDS=${MAYFLY_SEEDS:-200} build/release/tests/store_simulation_tests ||
     die "The simulation failed." "the failure above names its seed"
   figures "${MAYFLY_SEEDS:-200} seeds, 200 simulated days each"
+}
+
+# Each file operation of the script fails in turn, in six ways.
+faults() {
+  build release store_fault_tests
+  MAYFLY_FAULT_STRIDE=${MAYFLY_FAULT_STRIDE:-1} build/release/tests/store_fault_tests ||
+    die "A disk that failed lost something, or gave something back." "the failure above names it"
+  figures "every file operation (stride ${MAYFLY_FAULT_STRIDE:-1}), six faults"
 }
 
 debian13() {
