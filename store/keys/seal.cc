@@ -45,7 +45,8 @@ constexpr std::uint8_t kZstdDictionary1 = 1;
 // A compressed body never grows past this, so that a damaged or hostile size cannot ask for memory.
 // Larger bodies are sealed as they are.
 constexpr std::size_t kDecompressedBytesMax = 1u << 20;
-constexpr int kZstdLevel = 3;
+constexpr int kZstdLevel =
+    2;  // with records of this size, 3 makes them no smaller and takes longer
 // Smaller bodies are sealed as they are: of ids and times hardly a byte can be saved, and the
 // padding to 16 takes it back.
 constexpr std::size_t kCompressedBytesMin = 64;
