@@ -12,6 +12,7 @@ namespace {
 // A position is the part of a key behind its prefix, in hex: time (newest first), then 16 bytes.
 constexpr std::size_t kPositionBytes = 8 + 16;
 constexpr std::chrono::days kTimeSlack{1};
+constexpr std::size_t kPageReserved = 256;
 
 Result<std::optional<std::string>> ParsePosition(const std::string& after) {
   if (after.empty()) return std::optional<std::string>();
@@ -285,6 +286,7 @@ Result<Conversations::MessagePage> Conversations::Messages(const Look& look, Con
   if (head == nullptr) return UnknownConversation();
   MessageReader reader(core_, head->day, now, pairs);
   MessagePage page;
+  page.items.reserve(std::min(limit, kPageReserved));
   std::string last_position;
   for (bool more = true; more;) {
     const std::size_t wanted = limit - page.items.size() + 1;  // one more tells whether any follows

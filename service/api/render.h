@@ -2,10 +2,12 @@
 #ifndef MAYFLY_SERVICE_API_RENDER_H_
 #define MAYFLY_SERVICE_API_RENDER_H_
 
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "service/api/context.h"
 #include "service/api/http.h"
@@ -36,12 +38,18 @@ void Render(json::Writer& writer, const SandboxReport& report);
 // Key and time, or null.
 void TimeField(json::Writer& writer, std::string_view key, const std::optional<TimePoint>& at);
 
-// A document written by `write`.
-Response Document(int status, const std::function<void(json::Writer&)>& write);
+// About how long a list of these messages is, rather more than less.
+std::size_t RenderedBytes(const std::vector<Message>& messages);
+
+// A document written by `write`. With a good `bytes_hint` it does not grow, and what people wrote
+// is not copied about in memory.
+Response Document(int status, const std::function<void(json::Writer&)>& write,
+                  std::size_t bytes_hint = 0);
 // The one shape of lists: items, next_cursor, has_more, and a Link to the next page. `next_cursor`
 // is empty on the last page.
 Response ListDocument(const Request& request, const std::string& next_cursor,
-                      const std::function<void(json::Writer&)>& write_items);
+                      const std::function<void(json::Writer&)>& write_items,
+                      std::size_t bytes_hint = 0);
 
 // Adds a strong ETag over the whole answer: a keyed print of it, behind the revision when it shows
 // a record that people change ("7-4f0c..."). If-Match compares the revision alone, so that what the

@@ -7,7 +7,7 @@
 //   sealed    = version[1] kind[1] slot[4] generation[2] account[4] direction[1] r[24]
 //               ciphertext tag[16]                        (kind: the row kind, = column)
 //   plaintext = flags[1] size[4] body padding to a multiple of 16; body is zstd with the fixed
-//               dictionary when that is smaller
+//               dictionary when it has at least 64 bytes and that is smaller
 //   AD        = version, organisation, family, whole engine key, account, slot, generation, expiry,
 //               direction
 //

@@ -37,12 +37,12 @@ std::optional<Bytes16> FromHex16(std::string_view hex) {
 }  // namespace
 
 std::string ToHex(std::string_view bytes) {
-  std::string hex;
-  hex.reserve(2 * bytes.size());
+  std::string hex(2 * bytes.size(), '\0');
+  char* out = hex.data();
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
-    hex.push_back(kHexDigits[byte >> 4]);
-    hex.push_back(kHexDigits[byte & 15]);
+    *out++ = kHexDigits[byte >> 4];
+    *out++ = kHexDigits[byte & 15];
   }
   return hex;
 }

@@ -15,6 +15,7 @@ namespace {
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -26,6 +27,40 @@ namespace {
 namespace mayfly::json {
 
 namespace {
+
+// ---- Eight bytes at a time ----------------------------------------------------------------------
+
+constexpr std::uint64_t kEachByte = 0x0101010101010101u;
+constexpr std::uint64_t kHighBits = kEachByte * 0x80;
+
+std::uint64_t EightBytes(const char* at) {
+  std::uint64_t bytes;
+  std::memcpy(&bytes, at, sizeof bytes);
+  return bytes;
+}
+
+// Whether any of the eight is below `limit`, which is at most 0x80.
+bool AnyBelow(std::uint64_t bytes, unsigned limit) {
+  return ((bytes - kEachByte * limit) & ~bytes & kHighBits) != 0;
+}
+bool AnyIs(std::uint64_t bytes, char wanted) {
+  return AnyBelow(bytes ^ (kEachByte * static_cast<unsigned char>(wanted)), 1);
+}
+
+// The length of the run at the front of `text` that a JSON string holds as it is.
+std::size_t UnescapedLength(std::string_view text) {
+  std::size_t at = 0;
+  while (text.size() - at >= sizeof(std::uint64_t)) {
+    const std::uint64_t bytes = EightBytes(text.data() + at);
+    if (AnyBelow(bytes, 0x20) || AnyIs(bytes, '"') || AnyIs(bytes, '\\')) break;
+    at += sizeof bytes;
+  }
+  while (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x20 && text[at] != '"' &&
+         text[at] != '\\') {
+    ++at;
+  }
+  return at;
+}
 
 // ---- UTF-8 -------------------------------------------------------------------------------------
 
@@ -332,6 +367,12 @@ Result<std::optional<bool>> Value::OptBool(std::string_view key, std::string_vie
 
 bool IsValidUtf8(std::string_view bytes) {
   for (std::size_t at = 0; at < bytes.size();) {
+    // Most texts are ASCII in long runs.
+    if (bytes.size() - at >= sizeof(std::uint64_t) &&
+        (EightBytes(bytes.data() + at) & kHighBits) == 0) {
+      at += sizeof(std::uint64_t);
+      continue;
+    }
     const std::size_t length = SequenceLength(bytes, at);
     if (length == 0) return false;
     at += length;
@@ -373,6 +414,22 @@ struct StringSink {
 };
 
 }  // namespace
+
+}  // namespace mayfly::json
+
+// Their hook for writing a run of characters at once, as they use it for their own buffers. What is
+// left at the front of `is` is one character that must be escaped.
+template <>
+inline bool rapidjson::Writer<mayfly::json::StringSink>::ScanWriteUnescapedString(
+    StringStream& is, std::size_t length) {
+  const std::string_view rest(is.src_, length - is.Tell());
+  const std::size_t run = mayfly::json::UnescapedLength(rest);
+  os_->out->append(rest, 0, run);
+  is.src_ += run;
+  return run < rest.size();
+}
+
+namespace mayfly::json {
 
 struct Writer::Impl {
   enum class Place : std::uint8_t { kArray, kKey, kValue };  // what an open container expects

@@ -356,6 +356,40 @@ TEST(JsonWriter, WritesNullForWhatIsNotFinite) {
   EXPECT_EQ(out, "[null,null,null]");
 }
 
+// Eight characters are looked at together: wherever in them a special one stands, it is found.
+TEST(JsonWriter, EscapesAtEveryPlaceOfAText) {
+  for (std::size_t size = 1; size <= 20; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (int byte = 0; byte < 0x80; ++byte) {
+        std::string text(size, 'x');
+        text[at] = static_cast<char>(byte);
+        std::string written;
+        Writer(&written).String(text);
+        const bool special = byte < 0x20 || byte == '"' || byte == '\\';
+        EXPECT_EQ(special, written.size() > size + 2) << size << " " << at << " " << byte;
+        const Result<Value> read = Parse(written);
+        ASSERT_TRUE(read) << size << " " << at << " " << byte;
+        ASSERT_NE(read->AsString(), nullptr);
+        EXPECT_EQ(*read->AsString(), text);
+      }
+    }
+  }
+}
+
+TEST(JsonWriter, FindsInvalidUtf8AtEveryPlaceOfAText) {
+  for (std::size_t size = 1; size <= 20; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      std::string text(size, 'x');
+      text[at] = '\xff';
+      EXPECT_FALSE(IsValidUtf8(text)) << size << " " << at;
+      text[at] = '\x7f';
+      EXPECT_TRUE(IsValidUtf8(text)) << size << " " << at;
+      text.replace(at, 1, "\xc3\xbc");
+      EXPECT_TRUE(IsValidUtf8(text)) << size << " " << at;
+    }
+  }
+}
+
 TEST(JsonWriter, ReplacesInvalidUtf8) {
   std::string out;
   Writer(&out).StartObject().Field("k\xff", "a\xc0\x80z\xed\xa0\x80\xe2\x82").EndObject();

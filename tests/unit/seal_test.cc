@@ -1,11 +1,16 @@
 #include "store/keys/seal.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <set>
 #include <sodium.h>
 #include <string>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -110,6 +115,52 @@ TEST(Seal, TwoSealsOfTheSameBodyShareNothing) {
   const std::string b = Seal(s.pair, s.context, s.header, kText);
   EXPECT_NE(a.substr(13, 24), b.substr(13, 24));  // r
   EXPECT_NE(a.substr(37), b.substr(37));
+}
+
+// Random bytes are drawn for many writes at once, on each thread; none of them may come twice.
+TEST(Seal, NoRandomBytesAreUsedTwice) {
+  const Sample s;
+  std::set<std::string> seen;
+  const auto take = [&](std::size_t count) {
+    std::vector<std::string> taken;
+    for (std::size_t i = 0; i < count; ++i) {
+      taken.push_back(Seal(s.pair, s.context, s.header, "Hi.").substr(13, 24));
+    }
+    return taken;
+  };
+  std::vector<std::string> of_thread;
+  std::thread([&] { of_thread = take(1'000); }).join();
+  for (const std::string& r : of_thread) EXPECT_TRUE(seen.insert(r).second);
+  for (const std::string& r : take(1'000)) EXPECT_TRUE(seen.insert(r).second);
+}
+
+TEST(Seal, AChildDoesNotUseWhatItsParentHasDrawn) {
+  const Sample s;
+  Seal(s.pair, s.context, s.header, "Hi.");  // so that some are left
+  std::array<int, 2> pipe;
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  const std::string sealed = Seal(s.pair, s.context, s.header, "Hi.");
+  if (child == 0) {
+    const ssize_t sent = ::write(pipe[1], sealed.data(), sealed.size());
+    ::_exit(sent == static_cast<ssize_t>(sealed.size()) ? 0 : 1);
+  }
+  ::close(pipe[1]);
+  std::string of_child(sealed.size(), '\0');
+  EXPECT_EQ(::read(pipe[0], of_child.data(), of_child.size()),
+            static_cast<ssize_t>(of_child.size()));
+  ::close(pipe[0]);
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_NE(of_child.substr(13, 24), sealed.substr(13, 24));
+}
+
+TEST(Seal, SmallBodiesAreSealedAsTheyAre) {
+  const Sample s;
+  EXPECT_EQ(Seal(s.pair, s.context, s.header, std::string(63, 'a')).size(), 13u + 24 + 80 + 16);
+  EXPECT_LT(Seal(s.pair, s.context, s.header, std::string(64, 'a')).size(), 13u + 24 + 80 + 16);
 }
 
 TEST(Seal, SizesShowOnlySixteenByteSteps) {

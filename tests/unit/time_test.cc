@@ -27,6 +27,8 @@ TEST(Rfc3339, IsWrittenInUtcWithMilliseconds) {
   EXPECT_EQ(FormatRfc3339(sys_days(year(2026) / 11 / 22) + milliseconds(43'200'007)),
             "2026-11-22T12:00:00.007Z");
   EXPECT_EQ(FormatRfc3339(TimePoint(milliseconds(-1))), "1969-12-31T23:59:59.999Z");
+  EXPECT_EQ(FormatRfc3339(sys_days(year(5) / 1 / 2)), "0005-01-02T00:00:00.000Z");
+  EXPECT_EQ(FormatRfc3339(sys_days(year(12'026) / 1 / 2)), "12026-01-02T00:00:00.000Z");
 }
 
 TEST(Rfc3339, AcceptsOffsetsFractionsAndSmallLetters) {

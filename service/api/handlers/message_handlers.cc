@@ -21,9 +21,10 @@ Result<Response> ListOfConversation(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto page,
                           call.store.conversations().Messages(look, id, after, limit, call.now));
   const std::string next = page.next.empty() ? "" : SignCursor(call.context, list, page.next);
-  return ListDocument(call.request, next, [&](json::Writer& writer) {
+  const auto write = [&](json::Writer& writer) {
     for (const Message& message : page.items) Render(writer, message);
-  });
+  };
+  return ListDocument(call.request, next, write, RenderedBytes(page.items));
 }
 
 Result<Response> Get(const Call& call) {

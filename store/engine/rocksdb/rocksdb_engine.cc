@@ -12,8 +12,8 @@
 #include <system_error>
 #include <thread>
 #include <unistd.h>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
@@ -179,6 +179,10 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const RocksDbOptions& options) {
   family.compression = rocksdb::kNoCompression;  // sealed records do not compress
   family.bottommost_compression = rocksdb::kNoCompression;
   family.write_buffer_size = options.write_buffer_bytes;
+  // Dedup and look-ups of new conversations ask every date for keys that are not there. 32 KiB for
+  // each of about 93 families say so without a search; only in memory, like the rows themselves.
+  family.memtable_prefix_bloom_size_ratio = 0.001;
+  family.memtable_whole_key_filtering = true;
   family.arena_block_size = 64u << 10;  // by default 1 MiB for each of about 93 families
   family.level_compaction_dynamic_level_bytes = true;
   return family;
@@ -205,21 +209,13 @@ struct FamilyState {
 // --- commits side by side
 
 // Admits commits together, so that RocksDB writes them as one group, unless one has a condition on
-// a key that the other changes. Keys count by hash: a collision only costs a wait.
+// a key that the other changes.
 class KeyGate {
  public:
   class Hold {
    public:
-    Hold(KeyGate& gate, const Batch& batch) : gate_(gate) {
-      changed_.reserve(batch.changes.size());
-      for (const Change& change : batch.changes) {
-        changed_.push_back(HashOf(change.family, change.key));
-      }
-      for (const Condition& condition : batch.conditions) {
-        asked_.push_back(HashOf(condition.family, condition.key));
-      }
-      gate_.Enter(*this);
-    }
+    // `batch` outlives the hold.
+    Hold(KeyGate& gate, const Batch& batch) : gate_(gate), batch_(batch) { gate_.Enter(*this); }
     ~Hold() { gate_.Leave(*this); }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
@@ -227,33 +223,26 @@ class KeyGate {
    private:
     friend class KeyGate;
     KeyGate& gate_;
-    std::vector<std::uint64_t> changed_, asked_;
+    const Batch& batch_;
   };
 
  private:
-  struct Uses {
-    std::uint32_t changing = 0;
-    std::uint32_t asking = 0;
-  };
-
-  static std::uint64_t HashOf(Family family, std::string_view key) {
-    const std::uint64_t place =
-        (std::uint64_t{family.number} << 2) | static_cast<std::uint64_t>(family.kind);
-    return std::hash<std::string_view>()(key) ^ (place * 0x9e3779b97f4a7c15u);
-  }
-
-  bool Conflicts(const Hold& hold) const MAYFLY_REQUIRES(mutex_) {
-    const auto used = [this](std::uint64_t hash, std::uint32_t Uses::*use) MAYFLY_REQUIRES(mutex_) {
-      const auto found = uses_.find(hash);
-      return found != uses_.end() && found->second.*use > 0;
-    };
-    for (const std::uint64_t hash : hold.changed_) {
-      if (used(hash, &Uses::asking)) return true;
-    }
-    for (const std::uint64_t hash : hold.asked_) {
-      if (used(hash, &Uses::changing)) return true;
+  static bool Asks(const Batch& asking, const Batch& changing) {
+    for (const Condition& condition : asking.conditions) {
+      const bool changed =
+          std::any_of(changing.changes.begin(), changing.changes.end(), [&](const Change& change) {
+            return change.family == condition.family && change.key == condition.key;
+          });
+      if (changed) return true;
     }
     return false;
+  }
+
+  // Few commits are under way at once, and few of them have conditions.
+  bool Conflicts(const Hold& hold) const MAYFLY_REQUIRES(mutex_) {
+    return std::any_of(holds_.begin(), holds_.end(), [&](const Hold* other) {
+      return Asks(hold.batch_, other->batch_) || Asks(other->batch_, hold.batch_);
+    });
   }
 
   void Enter(const Hold& hold) {
@@ -263,28 +252,19 @@ class KeyGate {
       left_.wait(mutex_);
       --waiting_;
     }
-    for (const std::uint64_t hash : hold.changed_) ++uses_[hash].changing;
-    for (const std::uint64_t hash : hold.asked_) ++uses_[hash].asking;
+    holds_.push_back(&hold);
   }
 
   void Leave(const Hold& hold) {
     MutexLock lock(mutex_);
-    const auto release = [this](std::uint64_t hash, std::uint32_t Uses::*use)
-                             MAYFLY_REQUIRES(mutex_) {
-                               const auto found = uses_.find(hash);
-                               --(found->second.*use);
-                               if (found->second.changing == 0 && found->second.asking == 0)
-                                 uses_.erase(found);
-                             };
-    for (const std::uint64_t hash : hold.changed_) release(hash, &Uses::changing);
-    for (const std::uint64_t hash : hold.asked_) release(hash, &Uses::asking);
+    std::erase(holds_, &hold);
     if (waiting_ > 0) left_.notify_all();
   }
 
   Mutex mutex_;
   std::condition_variable_any left_;
   int waiting_ MAYFLY_GUARDED_BY(mutex_) = 0;
-  std::unordered_map<std::uint64_t, Uses> uses_ MAYFLY_GUARDED_BY(mutex_);
+  std::vector<const Hold*> holds_ MAYFLY_GUARDED_BY(mutex_);
 };
 
 // --- reading a range
@@ -476,7 +456,12 @@ class RocksDbEngine final : public Engine {
     }
     if (batch.changes.empty()) return {};
 
-    rocksdb::WriteBatch writes;
+    constexpr std::size_t kAroundRow = 16;  // what RocksDB writes around key and value
+    std::size_t bytes = kAroundRow;
+    for (const Change& change : batch.changes) {
+      bytes += kAroundRow + change.key.size() + (change.value ? change.value->size() : 0);
+    }
+    rocksdb::WriteBatch writes(bytes);
     for (const Change& change : batch.changes) {
       rocksdb::ColumnFamilyHandle* handle = pins.Find(change.family);
       const rocksdb::Status added = change.value ? writes.Put(handle, change.key, *change.value)
