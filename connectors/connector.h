@@ -140,8 +140,8 @@ struct Capabilities {
 class Connector {
  public:
   virtual ~Connector() = default;
-  // The next page after `request.after`. Errors: kCredentialDead, kMissingPrivilege, kRateLimited,
-  // kPlatformUnavailable, kPlatformRejected, kProtocol, kCancelled.
+  // The next page after `request.after`. Errors: kCredentialDead, kMissingPrivilege,
+  // kHostForbidden, kRateLimited, kPlatformUnavailable, kPlatformRejected, kProtocol, kCancelled.
   virtual Result<Page> Fetch(const FetchRequest& request, std::stop_token stop) = 0;
   // Sends once. kOutcomeUnknown whenever the platform may have taken it; every other error means
   // that it certainly did not.
@@ -153,12 +153,22 @@ class Connector {
   virtual Result<CheckReport> Check(std::stop_token stop) = 0;
 };
 
+// What the value of an option may be; judged by connectors/options.h, without the connector.
+enum class OptionKind {
+  kText,    // anything
+  kOrigin,  // the address of a server, as EgressPolicy lets it be
+  kHandle,  // printable ASCII without blanks; an @ before it is not counted
+  kToken,   // printable ASCII without blanks
+};
+
 // One option of an account. Secret ones go into the credential and are never returned.
 struct OptionInfo {
   std::string name;
   std::string help;
   bool required = false;
   bool secret = false;
+  OptionKind kind = OptionKind::kText;
+  std::size_t bytes_max = 1024;
 };
 
 struct ConnectorInfo {

@@ -169,7 +169,7 @@ class App {
     context_.runtime = runners_ ? &*runners_ : nullptr;
     context_.about = config_.about;
     context_.sandbox = sandbox_;
-    context_.insecure_loopback = config_.egress.insecure_loopback;
+    context_.egress = config_.egress;
     context_.zone_name = config_.zone_name;
     context_.version = kVersion;
     context_.transport = TransportOf(config_);

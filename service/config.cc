@@ -13,6 +13,8 @@
 
 #include <toml++/toml.h>
 
+#include "connectors/egress.h"
+
 namespace mayfly::service {
 namespace {
 
@@ -341,10 +343,9 @@ Status ReadEgress(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Strings("allow", &config->egress.private_hosts));
   MAYFLY_RETURN_IF_ERROR(section.String("ca_file", &config->egress.ca_file));
   for (const std::string& host : config->egress.private_hosts) {
-    const bool plain = !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == ':';
-    });
-    if (!plain) {
+    const bool lower =
+        std::none_of(host.begin(), host.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+    if (!lower || !connectors::IsHostEntry(host)) {
       return Fail(section.Wrong("allow", "must be a list of host or host:port in lower case"));
     }
   }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "connectors/options.h"
 #include "store/model/json.h"
 
 namespace mayfly::connectors::bluesky {
@@ -102,14 +103,6 @@ bool IsMissingProxy(int status, const ApiError& api) {
 bool Usable(const std::string& text, std::size_t bytes_max) {
   return !text.empty() && text.size() <= bytes_max &&
          std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
-}
-
-// "https://Host/" and "https://host" are one origin.
-std::string NormalOrigin(std::string origin) {
-  while (!origin.empty() && origin.back() == '/') origin.pop_back();
-  std::transform(origin.begin(), origin.end(), origin.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return origin;
 }
 
 bool IsChat(const HttpRequest& request) { return request.path.starts_with("/xrpc/chat."); }

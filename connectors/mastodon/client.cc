@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "connectors/options.h"
 #include "store/model/json.h"
 
 namespace mayfly::connectors::mastodon {
@@ -57,14 +58,6 @@ void SetRetry(const HttpResponse& response, Error& error) {
   } else if (const auto epoch = WholeNumber(reset); epoch && *epoch > 1'000'000'000) {
     error.retry_at = TimePoint(std::chrono::seconds(*epoch));
   }
-}
-
-// "https://Host/" and "https://host" are one origin.
-std::string NormalOrigin(std::string origin) {
-  while (!origin.empty() && origin.back() == '/') origin.pop_back();
-  std::transform(origin.begin(), origin.end(), origin.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return origin;
 }
 
 // Ids come from the server and stand in a path: nothing but what ids are made of.

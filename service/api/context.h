@@ -72,7 +72,7 @@ struct ApiContext {
   AboutText about;
   SandboxReport sandbox;
   std::string p2_grade = "C";
-  bool insecure_loopback = false;
+  connectors::EgressPolicy egress;  // where accounts may lead
   std::string zone_name = "UTC";
   std::string version;
   std::function<HealthView()> health;

@@ -114,6 +114,8 @@ bool MayComeFromConnector(ErrorCode code) {
     case ErrorCode::kAddsRecipient:
     case ErrorCode::kCredentialDead:
     case ErrorCode::kMissingPrivilege:
+    case ErrorCode::kOptionUnusable:
+    case ErrorCode::kHostForbidden:
     case ErrorCode::kRateLimited:
     case ErrorCode::kPlatformRejected:
     case ErrorCode::kPlatformUnavailable:

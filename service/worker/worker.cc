@@ -127,6 +127,9 @@ class Worker {
         ErrorCode::kInternal, [&] { return make_(hello->platform(), context); });
     if (!made) {
       refusal_ = std::move(made).error();
+      // Of the account, not of a request: it will be no better the next time.
+      if (refusal_->code == ErrorCode::kInvalidArgument)
+        refusal_->code = ErrorCode::kOptionUnusable;
       Answer(*refusal_);
       return;
     }

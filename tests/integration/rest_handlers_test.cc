@@ -394,6 +394,57 @@ TEST_F(RestTest, AnAccountThatBreaksARuleIsRefusedWithItsPlace) {
 TEST_F(RestTest, NoAccountGetsAPeriodAboveTheCeiling) {
   for (const char* period : {"P4M", "P90D", "P1Y", "P13W"}) {
     const Response response = Ask(Role::kAdministrator, "POST", "/v1/accounts",
+TEST_F(RestTest, AnOptionThatCanNeverWorkIsRefusedAtOnceWithTheRemedy) {
+  const auto connect = [&](const std::string& server, const std::string& token) {
+    return Ask(Role::kAdministrator, "POST", "/v1/accounts",
+               R"({"platform":"mastodon","label":"City","options":{"server":")" + server +
+                   R"("},"credential":{"access_token":")" + token + "\"}}");
+  };
+  struct Case {
+    const char* server;
+    const char* remedy;
+  };
+  for (const Case& c :
+       {Case{"http://10.0.0.1", "https://"}, Case{"https://127.0.0.1", "[egress]"},
+        Case{"https://192.168.1.7", "[egress]"}, Case{"https://localhost", "[egress]"},
+        Case{"https://169.254.169.254", "name"},
+        Case{"https://social.example.org/@city", "without a path"},
+        Case{"https://social.example.org:8443", "[egress]"},
+        Case{"https://social.example.org:70000", "at most a port"},
+        Case{"social.example.org", "https://"}}) {
+    const Response refused = connect(c.server, kSecret);
+    EXPECT_EQ(refused.status, 422) << c.server;
+    EXPECT_EQ(WordOf(refused), "option-unusable") << c.server;
+    EXPECT_EQ(PointerOf(refused), "/options/server") << c.server;
+    EXPECT_THAT(Text(Body(refused), "detail"), HasSubstr(c.remedy)) << c.server;
+  }
+  const Response refused = connect("https://social.example.org", kSecret + " x");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(PointerOf(refused), "/credential/access_token");
+  EXPECT_THAT(runtime_.connected, IsEmpty());
+  EXPECT_THAT(Ids(Ask(Role::kAdministrator, "GET", "/v1/accounts")), IsEmpty());
+
+  const Response created = connect("https://Social.example.org/", kSecret);
+  EXPECT_EQ(created.status, 201) << created.body;
+  const std::string target = "/v1/accounts/" + Text(Body(created), "id") + "/credential";
+  const Response replaced = Ask(Role::kAdministrator, "PUT", target,
+                                R"({"access_token":"two words"})", {{"If-Match", "*"}});
+  EXPECT_EQ(replaced.status, 422);
+  EXPECT_EQ(PointerOf(replaced), "/access_token");
+  // What the configuration allows is taken.
+  context_.egress = {.insecure_loopback = true, .private_hosts = {"10.0.0.5:8443"}};
+  EXPECT_EQ(connect("https://10.0.0.5:8443", kSecret).status, 201);
+  EXPECT_EQ(connect("http://127.0.0.1:3000", kSecret).status, 201);
+}
+
+TEST_F(RestTest, ACheckSaysThatTheHostLeadsWhereNothingMayConnectTo) {
+  const std::string target = "/v1/accounts/" + Connect() + "/check";
+  runtime_.check_error = Error{.code = ErrorCode::kHostForbidden, .message = kSecret};
+  const Response refused = Ask(Role::kAdministrator, "POST", target);
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(WordOf(refused), "host-forbidden");
+}
+
                                   AccountBody(std::string(R"(,"retention":")") + period + "\""));
     EXPECT_EQ(response.status, 422) << period;
     EXPECT_EQ(WordOf(response), "ceiling-exceeded");

@@ -289,9 +289,9 @@ TEST(WorkerLink, AConnectorThatCannotBeMadeIsATypedError) {
       });
   const auto hello = worker.link().Hello("fake", {});
   ASSERT_FALSE(hello);
-  EXPECT_EQ(hello.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(hello.error().code, ErrorCode::kOptionUnusable);
   EXPECT_EQ(hello.error().field, "origin");
-  EXPECT_EQ(worker.link().Fetch(MakeFetch()).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(worker.link().Fetch(MakeFetch()).error().code, ErrorCode::kOptionUnusable);
   EXPECT_EQ(worker.Close(), 0);
 }
 

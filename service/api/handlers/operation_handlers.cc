@@ -208,7 +208,7 @@ Result<Response> GetStatus(const Call& call) {
     for (const std::string& reason : health.reasons) writer.String(reason);
     writer.EndArray();
     writer.Field("p2_grade", call.context.p2_grade);
-    writer.Field("insecure_loopback", call.context.insecure_loopback);
+    writer.Field("insecure_loopback", call.context.egress.insecure_loopback);
     RenderHttp(writer, call.context);
     writer.Key("sandbox");
     Render(writer, call.context.sandbox);
