@@ -54,6 +54,7 @@ class App {
         clock_(*machine_clock_),
         rate_limiter_(config_.rate_limits, clock_),
         changes_(clock_),
+        streams_(config_.event_streams),
         control_(kControlFd) {}
 
   int Run() {
@@ -112,6 +113,7 @@ class App {
 
   Status OpenStoreAndCatchUp(store::SecretKey master) {
     MAYFLY_ASSIGN_OR_RETURN(store_, OpenStore(config_, std::move(master), /*create=*/false));
+    changes_.OnNews([this] { streams_.Wake(); });
     store_->SetObserver(&changes_);
     MAYFLY_ASSIGN_OR_RETURN(const TimePoint floor, store_->ClockFloor());
     clock_.RaiseFloor(floor);
@@ -165,6 +167,7 @@ class App {
     context_.store = store_.get();
     context_.clock = &clock_;
     context_.changes = &changes_;
+    context_.streams = &streams_;
     context_.rate_limiter = &rate_limiter_;
     context_.runtime = runners_ ? &*runners_ : nullptr;
     context_.about = config_.about;
@@ -294,6 +297,7 @@ class App {
   store::MonotoneClock clock_;
   api::RateLimiter rate_limiter_;
   api::ChangeFeed changes_;
+  api::EventStreams streams_;
   ControlClient control_;
   SandboxReport sandbox_;
   std::mutex health_mutex_;

@@ -324,6 +324,13 @@ Status ReadHttp(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Integer("connections_max", &limits.connections_max, 1, 65'536));
   MAYFLY_RETURN_IF_ERROR(section.Integer("connections_per_address_max",
                                          &limits.connections_per_address_max, 1, 65'536));
+  api::EventStreamLimits& streams = config->event_streams;
+  MAYFLY_RETURN_IF_ERROR(section.Integer("event_streams_max", &streams.streams_max, 1, 65'536));
+  MAYFLY_RETURN_IF_ERROR(
+      section.Integer("event_streams_per_token_max", &streams.streams_per_token_max, 1, 1'024));
+  // Whoever looks on must leave connections to whoever works.
+  streams.streams_max =
+      std::min(streams.streams_max, std::max<std::size_t>(limits.connections_max / 2, 1));
   MAYFLY_RETURN_IF_ERROR(section.Integer("threads", &limits.threads, 1, 64));
   MAYFLY_RETURN_IF_ERROR(
       section.Duration("drain_deadline", &config->drain_deadline, low, milliseconds(120'000)));

@@ -11,6 +11,7 @@
 #include "connectors/connector.h"
 #include "connectors/registry.h"
 #include "service/api/change_feed.h"
+#include "service/api/event_streams.h"
 #include "service/api/rate_limiter.h"
 #include "service/api/tls.h"
 #include "service/sandbox/sandbox.h"
@@ -65,6 +66,7 @@ struct ApiContext {
   const Clock* clock = nullptr;
   AccountRuntime* runtime = nullptr;
   const ChangeFeed* changes = nullptr;
+  EventStreams* streams = nullptr;
   RateLimiter* rate_limiter = nullptr;  // null: tokens are not limited
   // What a platform can do, by its name; null when there is none. Tests give others.
   std::function<const connectors::ConnectorInfo*(std::string_view)> find_connector =

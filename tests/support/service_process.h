@@ -84,6 +84,7 @@ class ServiceProcess {
 
   // Tokens for every role, by `token create` or the running service. Call after Start.
   void MakeTokens();
+  const std::string& token(const std::string& role) const { return tokens_.at(role); }
   // Each answer is held against service/api/openapi.json.
   Answer Ask(const std::string& role, const std::string& method, const std::string& target,
              const std::string& body = "", std::map<std::string, std::string> headers = {});

@@ -156,6 +156,7 @@ Result<Response> ListTokens(const Call& call) {
 Result<Response> RevokeToken(const Call& call) {
   MAYFLY_RETURN_IF_ERROR(
       call.store.tokens().Revoke(call.request.captures.at("token"), call.actor, call.now));
+  if (call.context.streams != nullptr) call.context.streams->End(call.request.captures.at("token"));
   Response response;
   response.status = 204;
   return response;
