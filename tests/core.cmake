@@ -25,12 +25,14 @@ endforeach()
 set_tests_properties(kill_tests PROPERTIES TIMEOUT 3600)  # MAYFLY_KILLS may ask for many
 
 # Judges of openapi.json that were written elsewhere: two linters, and a validating proxy between the
-# first_light tests and the service.
+# service and the tests that ask it much.
 mayfly_test(openapi_tools_tests SOURCES e2e/openapi_tools_test.cc LIBRARIES mayfly_e2e_support
             LABELS e2e)
-add_test(NAME first_light_through_proxy COMMAND first_light_tests)
-set_tests_properties(first_light_through_proxy PROPERTIES TIMEOUT 900 LABELS e2e
-                     ENVIRONMENT MAYFLY_VALIDATING_PROXY=1)
+foreach(name first_light bluesky_first_light mastodon_first_light program renewal)
+  add_test(NAME ${name}_through_proxy COMMAND ${name}_tests)
+  set_tests_properties(${name}_through_proxy PROPERTIES TIMEOUT 900 LABELS e2e
+                       ENVIRONMENT MAYFLY_VALIDATING_PROXY=1)
+endforeach()
 
 # ./dev bench
 add_executable(mayfly_bench bench/mayfly_bench.cc)
