@@ -303,8 +303,20 @@ tl::expected<HttpResponse, Client::Failure> Client::Once(HttpClient& http,
     return tl::unexpected(Failure{.error = effect == Effect::kSends ? AsSend(std::move(error))
                                                                     : AsRead(std::move(error))});
   }
+  NoteBudget(*response);
   if (response->status == 200) return *std::move(response);
   return tl::unexpected(Classify(*response, IsChat(request), effect));
+}
+
+void Client::NoteBudget(const HttpResponse& response) {
+  const auto limit = NumberHeader(response, "ratelimit-limit");
+  const auto remaining = NumberHeader(response, "ratelimit-remaining");
+  if (!limit || !remaining) return;
+  budget_ = PlatformBudget{.limit = static_cast<std::uint64_t>(*limit),
+                           .remaining = static_cast<std::uint64_t>(*remaining)};
+  if (const auto epoch = NumberHeader(response, "ratelimit-reset")) {
+    budget_->resets_at = TimePoint(std::chrono::seconds(*epoch));
+  }
 }
 
 Status Client::Adopt(Session session) {

@@ -40,6 +40,9 @@ class AccountRuntime {
   virtual Result<Account> ReplaceCredential(AccountId id, const Credential& credential,
                                             std::optional<std::uint64_t> if_revision,
                                             const Actor& actor) = 0;
+  // What the platform last said of the account's budget there; absent when it said nothing, or not
+  // since the account's worker was started. Returns at once.
+  virtual std::optional<connectors::PlatformBudget> Budget(AccountId id) const = 0;
   // Wakes the sender.
   virtual void ReplyQueued(const ReplyId& id) = 0;
 };

@@ -252,11 +252,21 @@ class Worker {
     Answer(&frame);
   }
 
+  static bool EndsAnswer(const link::WorkerFrame& frame) {
+    return frame.has_page_end() || frame.has_sent() || frame.has_find_sent_end() ||
+           frame.has_check_done() || frame.has_failure();
+  }
+
   // False when nothing more may be written for this request.
   bool Answer(link::WorkerFrame* frame) {
     if (exit_code_) return false;
     frame->set_epoch(epoch_);
     frame->set_request(request_);
+    if (EndsAnswer(*frame) && connector_ != nullptr) {
+      if (const auto budget = connector_->budget()) {
+        *frame->mutable_budget() = EncodeBudget(*budget);
+      }
+    }
     const Status written = WriteFrame(to_core_, *frame);
     if (written) return true;
     if (written.error().code == ErrorCode::kTooLarge && !frame->has_failure()) {

@@ -68,6 +68,7 @@ class FakeRuntime final : public AccountRuntime {
         id, {.credential = credential, .own_platform_id = "did:plc:us", .own_handle = "us.example"},
         if_revision, actor, now());
   }
+  std::optional<connectors::PlatformBudget> Budget(AccountId) const override { return budget; }
   void ReplyQueued(const ReplyId& id) override { queued.push_back(id); }
 
   store::Store* store = nullptr;
@@ -76,6 +77,7 @@ class FakeRuntime final : public AccountRuntime {
   std::vector<AccountId> connected, disconnected, polled;
   std::vector<ReplyId> queued;
   std::optional<Error> check_error;
+  std::optional<connectors::PlatformBudget> budget;
 };
 
 class RestTest : public ::testing::Test {
@@ -435,6 +437,30 @@ TEST_F(RestTest, AnOptionThatCanNeverWorkIsRefusedAtOnceWithTheRemedy) {
   context_.egress = {.insecure_loopback = true, .private_hosts = {"10.0.0.5:8443"}};
   EXPECT_EQ(connect("https://10.0.0.5:8443", kSecret).status, 201);
   EXPECT_EQ(connect("http://127.0.0.1:3000", kSecret).status, 201);
+}
+
+TEST_F(RestTest, AnAccountShowsItsBudgetAtThePlatformWhereItIsKnown) {
+  const std::string target = "/v1/accounts/" + Connect();
+  const auto budget = [&](Role role) {
+    const json::Value body = Body(Ask(role, "GET", target));
+    const json::Value* found = body.Find("budget");
+    return found == nullptr ? std::optional<json::Value>() : *found;
+  };
+  ASSERT_TRUE(budget(Role::kOperator).has_value());
+  EXPECT_TRUE(budget(Role::kOperator)->is_null());
+  runtime_.budget = {.limit = 300, .remaining = 0, .resets_at = At("2026-03-05T10:05:00Z")};
+  for (const Role role : {Role::kAdministrator, Role::kOperator}) {
+    const auto shown = budget(role);
+    ASSERT_TRUE(shown.has_value());
+    EXPECT_EQ(shown->Int("limit").value(), 300);
+    EXPECT_EQ(shown->Int("remaining").value(), 0);
+    EXPECT_EQ(Text(*shown, "resets_at"), "2026-03-05T10:05:00.000Z");
+  }
+  EXPECT_FALSE(budget(Role::kComms).has_value());
+  runtime_.budget->resets_at.reset();
+  EXPECT_TRUE(budget(Role::kOperator)->Find("resets_at")->is_null());
+  EXPECT_THAT(Ask(Role::kOperator, "GET", "/v1/accounts").body,
+              ::testing::Not(HasSubstr("budget")));
 }
 
 TEST_F(RestTest, ACheckSaysThatTheHostLeadsWhereNothingMayConnectTo) {

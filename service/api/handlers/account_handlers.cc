@@ -26,8 +26,9 @@ AccountView ViewOf(const Actor& actor) {
 
 Response AccountDocument(const Call& call, int status, const Account& account) {
   const AccountView view = ViewOf(call.actor);
+  const ShownBudget budget = call.context.runtime->Budget(account.id);
   Response response =
-      Document(status, [&](json::Writer& writer) { Render(writer, account, view); });
+      Document(status, [&](json::Writer& writer) { Render(writer, account, view, &budget); });
   // Only who may change it is shown its revision.
   if (view != AccountView::kAdministrator) return Tagged(call.context, std::move(response));
   return Tagged(call.context, std::move(response), account.revision);
