@@ -8,6 +8,7 @@
 #define MAYFLY_CONNECTORS_CONNECTOR_H_
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -121,6 +122,14 @@ struct CheckReport {
   std::vector<std::string> permissions_missing;  //
 };
 
+// How much the platform still lets this account ask, as it said itself with an answer. Where it
+// counts several things apart it is what the newest answer was counted under.
+struct PlatformBudget {
+  std::uint64_t limit = 0;
+  std::uint64_t remaining = 0;
+  std::optional<TimePoint> resets_at;
+};
+
 // What the core must know without asking the platform. Part of ConnectorInfo.
 struct Capabilities {
   std::size_t text_bytes_max = 0;
@@ -140,8 +149,8 @@ struct Capabilities {
 class Connector {
  public:
   virtual ~Connector() = default;
-  // The next page after `request.after`. Errors: kCredentialDead, kMissingPrivilege, kRateLimited,
-  // kPlatformUnavailable, kPlatformRejected, kProtocol, kCancelled.
+  // The next page after `request.after`. Errors: kCredentialDead, kMissingPrivilege,
+  // kHostForbidden, kRateLimited, kPlatformUnavailable, kPlatformRejected, kProtocol, kCancelled.
   virtual Result<Page> Fetch(const FetchRequest& request, std::stop_token stop) = 0;
   // Sends once. kOutcomeUnknown whenever the platform may have taken it; every other error means
   // that it certainly did not.
@@ -151,6 +160,16 @@ class Connector {
                                                   std::stop_token stop) = 0;
   // Who we are there and what we may do. Collects nothing.
   virtual Result<CheckReport> Check(std::stop_token stop) = 0;
+  // As last told; absent when the platform tells nothing. Asks nobody.
+  virtual std::optional<PlatformBudget> budget() const { return std::nullopt; }
+};
+
+// What the value of an option may be; judged by connectors/options.h, without the connector.
+enum class OptionKind {
+  kText,    // anything
+  kOrigin,  // the address of a server, as EgressPolicy lets it be
+  kHandle,  // printable ASCII without blanks; an @ before it is not counted
+  kToken,   // printable ASCII without blanks
 };
 
 // One option of an account. Secret ones go into the credential and are never returned.
@@ -159,6 +178,8 @@ struct OptionInfo {
   std::string help;
   bool required = false;
   bool secret = false;
+  OptionKind kind = OptionKind::kText;
+  std::size_t bytes_max = 1024;
 };
 
 struct ConnectorInfo {

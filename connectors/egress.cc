@@ -131,6 +131,21 @@ std::optional<HostAndPort> ParseHostAndPort(std::string_view text) {
   return out;
 }
 
+// Whether it can only be meant as a number: a resolver takes 127.1 and 0x7f000001 for addresses.
+bool EndsInNumber(std::string_view host) {
+  const std::string_view last = host.substr(host.rfind('.') + 1);
+  if (last.starts_with("0x")) return true;
+  return std::all_of(last.begin(), last.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// Where a host leads as far as that is known without asking. A name is public until it is resolved,
+// except those that never leave this machine (RFC 6761, 6.3).
+AddressKind KindOfHost(std::string_view host) {
+  if (EndsInNumber(host)) return ClassifyAddress(host);
+  const bool local = host == "localhost" || host.ends_with(".localhost");
+  return local ? AddressKind::kLoopback : AddressKind::kPublic;
+}
+
 tl::unexpected<Error> Refuse(const char* reason) {
   return Fail(ErrorCode::kInvalidArgument, reason, "origin");
 }
@@ -150,6 +165,8 @@ AddressKind ClassifyAddress(std::string_view address) {
   return AddressKind::kForbidden;
 }
 
+bool IsHostEntry(std::string_view entry) { return ParseHostAndPort(entry).has_value(); }
+
 Result<Origin> ParseOrigin(std::string_view origin, const EgressPolicy& egress) {
   constexpr std::string_view kSecure = "https://";
   constexpr std::string_view kPlain = "http://";
@@ -160,39 +177,52 @@ Result<Origin> ParseOrigin(std::string_view origin, const EgressPolicy& egress) 
     origin.remove_prefix(kPlain.size());
     out.tls = false;
   } else {
-    return Refuse("must begin with https://");
+    return Refuse("It must begin with https://.");
+  }
+  if (!out.tls && !egress.insecure_loopback) {
+    return Refuse("Plain http is not allowed; it must begin with https://.");
   }
   const std::optional<HostAndPort> parsed = ParseHostAndPort(origin);
-  if (!parsed)
-    return Refuse("must be a scheme, a host and at most a port; IPv6 literals are not supported");
+  if (!parsed) {
+    return Refuse(
+        "It must be a scheme, a host and at most a port, without a path or a user; IPv6 addresses "
+        "are not supported.");
+  }
   out.host = parsed->host;
   out.port = parsed->port.value_or(out.tls ? 443 : 80);
   if (!out.tls) {
-    if (!egress.insecure_loopback) return Refuse("plain http is not allowed");
-    in_addr literal = {};
-    if (inet_pton(AF_INET, out.host.c_str(), &literal) != 1 ||
-        ClassifyAddress(out.host) != AddressKind::kLoopback) {
-      return Refuse("plain http is allowed to a literal loopback address only");
-    }
-    return out;
+    if (ClassifyAddress(out.host) == AddressKind::kLoopback) return out;
+    return Refuse("Plain http is allowed to an address 127.x.y.z only; use https://.");
   }
   for (const std::string& entry : egress.private_hosts) {
     const std::optional<HostAndPort> allowed = ParseHostAndPort(entry);
     if (!allowed) {
-      return Fail(ErrorCode::kInvalidArgument, "must be host or host:port", "private_hosts");
+      return Fail(ErrorCode::kInvalidArgument,
+                  "An entry of [egress] allow is no host or host:port.", "private_hosts");
     }
     if (allowed->host == out.host && allowed->port.value_or(443) == out.port) {
       out.private_allowed = true;
     }
   }
+  const AddressKind kind = KindOfHost(out.host);
+  if (kind == AddressKind::kForbidden) {
+    return Refuse("Nothing is ever connected to this address; give the server's name.");
+  }
+  if (kind != AddressKind::kPublic && !out.private_allowed) {
+    return Refuse(
+        "It is an address of this machine or of an inside network; such a server must be listed "
+        "in [egress] allow.");
+  }
   if (out.port != 443 && !out.private_allowed) {
-    return Refuse("only port 443 is allowed, unless the host and port are listed as private");
+    return Refuse(
+        "Only port 443 is allowed; a server of your own on another port must be listed as "
+        "host:port in [egress] allow.");
   }
   return out;
 }
 
-std::vector<std::string> PermittedAddresses(const Origin& origin,
-                                            const std::vector<std::string>& addresses) {
+Result<std::vector<std::string>> PermittedAddresses(const Origin& origin,
+                                                    const std::vector<std::string>& addresses) {
   std::vector<std::string> out;
   for (const std::string& address : addresses) {
     const AddressKind kind = ClassifyAddress(address);
@@ -203,6 +233,10 @@ std::vector<std::string> PermittedAddresses(const Origin& origin,
     if (permitted && std::find(out.begin(), out.end(), address) == out.end()) {
       out.push_back(address);
     }
+  }
+  if (out.empty()) {
+    return Fail(ErrorCode::kHostForbidden,
+                "the host name leads to no address that may be connected to");
   }
   return out;
 }

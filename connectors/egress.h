@@ -33,12 +33,18 @@ struct Origin {
 };
 
 // https://host[:port] with port 443 unless private_hosts names host:port (an entry without a port
-// means 443); with insecure_loopback also http://127.x.y.z:port. kInvalidArgument (field "origin").
+// means 443); with insecure_loopback also http://127.x.y.z:port. A host that cannot lead outside
+// (an address, localhost) must be listed too, and forbidden addresses never help. kInvalidArgument
+// (field "origin"), with a sentence for the person who wrote it.
 Result<Origin> ParseOrigin(std::string_view origin, const EgressPolicy& egress);
 
-// Those of `addresses` that the origin may be reached at, in their order.
-std::vector<std::string> PermittedAddresses(const Origin& origin,
-                                            const std::vector<std::string>& addresses);
+// Whether EgressPolicy::private_hosts may hold it: host or host:port.
+bool IsHostEntry(std::string_view entry);
+
+// Those of the `addresses` of its host that the origin may be reached at, in their order.
+// kHostForbidden when there are none: a person must see to it.
+Result<std::vector<std::string>> PermittedAddresses(const Origin& origin,
+                                                    const std::vector<std::string>& addresses);
 
 }  // namespace mayfly::connectors
 

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
+#include "connectors/options.h"
 #include "connectors/platform_headers.h"
 #include "connectors/registry.h"
 
 namespace mayfly::connectors {
 namespace {
 
-// The names only: what a value means is the connector's business.
+// Names, and values as far as their kind says; what else a value means is the connector's business.
 Status CheckOptions(const ConnectorInfo& info, const ConnectorContext& context) {
   for (const auto& [name, value] : context.options) {
     const auto at = std::find_if(info.options.begin(), info.options.end(),
@@ -19,6 +20,8 @@ Status CheckOptions(const ConnectorInfo& info, const ConnectorContext& context) 
     if (at->secret) {
       return Fail(ErrorCode::kInvalidArgument, "a secret belongs into the credential", name);
     }
+    // One that is empty is as good as absent, to some connectors.
+    if (!value.empty()) MAYFLY_RETURN_IF_ERROR(CheckOption(*at, value, context.egress));
   }
   for (const OptionInfo& option : info.options) {
     if (option.required && !option.secret && !context.options.contains(option.name)) {

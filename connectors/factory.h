@@ -10,7 +10,8 @@
 
 namespace mayfly::connectors {
 
-// kInvalidArgument with `field` for an unknown platform or a bad option. Opens no connection.
+// kInvalidArgument or kOptionUnusable, with `field`, for an unknown platform or a bad option. Opens
+// no connection.
 Result<std::unique_ptr<Connector>> MakeConnector(std::string_view platform,
                                                  const ConnectorContext& context);
 

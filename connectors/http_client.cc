@@ -526,11 +526,7 @@ struct HttpClient::Impl {
   }
 
   Status Permit(const std::vector<std::string>& found) {
-    addresses = PermittedAddresses(origin, found);
-    if (addresses.empty()) {
-      return Fail(ErrorCode::kPlatformUnavailable,
-                  "the platform's host name leads to no address that may be connected to");
-    }
+    MAYFLY_ASSIGN_OR_RETURN(addresses, PermittedAddresses(origin, found));
     return {};
   }
 

@@ -54,7 +54,8 @@ class HttpClient {
   ~HttpClient();
 
   // Any status from 200 on is a response, redirects too. Errors: kInvalidArgument for a request
-  // that this client does not send; kPlatformUnavailable when it certainly did not reach the
+  // that this client does not send; kHostForbidden when the host leads to no permitted address;
+  // kPlatformUnavailable when it certainly did not reach the
   // platform (resolve, connect, TLS); kOutcomeUnknown when it may have (timeout, connection lost
   // after writing began). kTooLarge, kProtocol and kCancelled leave open whether it had its effect.
   //

@@ -21,6 +21,11 @@ std::uint64_t NextRandom(std::uint64_t& state) {
 
 }  // namespace
 
+bool OnlyAPersonHelps(ErrorCode code) {
+  return code == ErrorCode::kCredentialDead || code == ErrorCode::kMissingPrivilege ||
+         code == ErrorCode::kOptionUnusable || code == ErrorCode::kHostForbidden;
+}
+
 std::optional<TimePoint> RetryHint(TimePoint now, const Error& error) {
   if (!error.retry_at && !error.retry_after) return std::nullopt;
   // With two, the one that asks for more patience. The delay is cut before it is added, since a

@@ -18,9 +18,11 @@ struct PacerOptions {
   std::uint64_t jitter_seed = 0;                   // spreads accounts: up to 10 % sooner
 };
 
-// How long to leave an account alone that only a person can repair (kCredentialDead,
-// kMissingPrivilege). It is asked again, rarely, because a platform may have been wrong about it.
+// How long to leave an account alone that only a person can repair. It is asked again, rarely,
+// because a platform, or a resolver, may have been wrong about it.
 inline constexpr std::chrono::minutes kRepairInterval{60};
+// kCredentialDead, kMissingPrivilege, kOptionUnusable, kHostForbidden.
+bool OnlyAPersonHelps(ErrorCode code);
 
 // When the platform wants to be asked again at the soonest: the later of retry_at and retry_after,
 // but no later than a day from `now`, whatever it says. nullopt when it said nothing.

@@ -190,6 +190,11 @@ Result<Account> AccountRunners::Keep(const Account& account, const WorkerPool::T
                                             if_revision, actor, clock_.Now());
 }
 
+std::optional<connectors::PlatformBudget> AccountRunners::Budget(AccountId id) const {
+  const std::shared_ptr<WorkerLink> link = workers_.Current(id);
+  return link != nullptr ? link->budget() : std::nullopt;
+}
+
 void AccountRunners::ReplyQueued(const ReplyId&) {
   const std::lock_guard lock(mutex_);
   for (auto& [id, runner] : runners_) runner->ReplyQueued();

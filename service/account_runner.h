@@ -67,6 +67,7 @@ class AccountRunners final : public api::AccountRuntime {
   Result<Account> ReplaceCredential(AccountId id, const Credential& credential,
                                     std::optional<std::uint64_t> if_revision,
                                     const Actor& actor) override;
+  std::optional<connectors::PlatformBudget> Budget(AccountId id) const override;
   void ReplyQueued(const ReplyId& id) override;
 
  private:

@@ -56,6 +56,7 @@ class App {
         clock_(*machine_clock_, *boot_timer_),
         rate_limiter_(config_.rate_limits, clock_),
         changes_(clock_),
+        streams_(config_.event_streams),
         control_(kControlFd) {}
 
   int Run() {
@@ -114,6 +115,7 @@ class App {
 
   Status OpenStoreAndCatchUp(store::SecretKey master) {
     MAYFLY_ASSIGN_OR_RETURN(store_, OpenStore(config_, std::move(master), /*create=*/false));
+    changes_.OnNews([this] { streams_.Wake(); });
     store_->SetObserver(&changes_);
     MAYFLY_ASSIGN_OR_RETURN(const auto known_time, store_->LoadClock());
     clock_.Restore(known_time);
@@ -171,11 +173,12 @@ class App {
     context_.clock = &clock_;
     context_.certain_clock = &clock_;
     context_.changes = &changes_;
+    context_.streams = &streams_;
     context_.rate_limiter = &rate_limiter_;
     context_.runtime = runners_ ? &*runners_ : nullptr;
     context_.about = config_.about;
     context_.sandbox = sandbox_;
-    context_.insecure_loopback = config_.egress.insecure_loopback;
+    context_.egress = config_.egress;
     context_.zone_name = config_.zone_name;
     context_.version = kVersion;
     context_.transport = TransportOf(config_);
@@ -313,6 +316,7 @@ class App {
   store::CertainClock clock_;
   api::RateLimiter rate_limiter_;
   api::ChangeFeed changes_;
+  api::EventStreams streams_;
   ControlClient control_;
   SandboxReport sandbox_;
   std::mutex health_mutex_;

@@ -13,6 +13,8 @@
 
 #include <toml++/toml.h>
 
+#include "connectors/egress.h"
+
 namespace mayfly::service {
 namespace {
 
@@ -322,6 +324,13 @@ Status ReadHttp(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Integer("connections_max", &limits.connections_max, 1, 65'536));
   MAYFLY_RETURN_IF_ERROR(section.Integer("connections_per_address_max",
                                          &limits.connections_per_address_max, 1, 65'536));
+  api::EventStreamLimits& streams = config->event_streams;
+  MAYFLY_RETURN_IF_ERROR(section.Integer("event_streams_max", &streams.streams_max, 1, 65'536));
+  MAYFLY_RETURN_IF_ERROR(
+      section.Integer("event_streams_per_token_max", &streams.streams_per_token_max, 1, 1'024));
+  // Whoever looks on must leave connections to whoever works.
+  streams.streams_max =
+      std::min(streams.streams_max, std::max<std::size_t>(limits.connections_max / 2, 1));
   MAYFLY_RETURN_IF_ERROR(section.Integer("threads", &limits.threads, 1, 64));
   MAYFLY_RETURN_IF_ERROR(
       section.Duration("drain_deadline", &config->drain_deadline, low, milliseconds(120'000)));
@@ -341,10 +350,9 @@ Status ReadEgress(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Strings("allow", &config->egress.private_hosts));
   MAYFLY_RETURN_IF_ERROR(section.String("ca_file", &config->egress.ca_file));
   for (const std::string& host : config->egress.private_hosts) {
-    const bool plain = !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == ':';
-    });
-    if (!plain) {
+    const bool lower =
+        std::none_of(host.begin(), host.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+    if (!lower || !connectors::IsHostEntry(host)) {
       return Fail(section.Wrong("allow", "must be a list of host or host:port in lower case"));
     }
   }

@@ -44,6 +44,7 @@ struct Config {
   std::vector<ListenAddress> listen;
   api::TrustedProxies trusted_proxies;
   api::ServerLimits limits;
+  api::EventStreamLimits event_streams;
   std::chrono::milliseconds drain_deadline{10'000};
 
   // [http.tls]: every TCP address speaks TLS, a Unix socket never does

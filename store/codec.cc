@@ -503,8 +503,8 @@ Result<Account> DecodeAccount(std::string_view bytes) {
   account.retention = DecodePeriod(decoder);
   account.created_at = decoder.Time();
   account.revision = decoder.Varint();
-  account.state =
-      static_cast<AccountState>(decoder.Enum(0, static_cast<std::uint8_t>(AccountState::kRetired)));
+  account.state = static_cast<AccountState>(
+      decoder.Enum(0, static_cast<std::uint8_t>(AccountState::kMisconfigured)));
   account.state_reason = decoder.String();
   account.state_since = decoder.Time();
   account.last_success_at = decoder.OptTime();

@@ -139,6 +139,14 @@ Result<std::vector<TokenInfo>> Tokens::List() const {
   return tokens;
 }
 
+Result<TokenInfo> Tokens::Find(const std::string& id, TimePoint now) const {
+  MAYFLY_ASSIGN_OR_RETURN(const std::vector<TokenInfo> tokens, List());
+  for (const TokenInfo& info : tokens) {
+    if (info.id == id && IsVisible(info.expires_at, now)) return info;
+  }
+  return Unknown();
+}
+
 Status Tokens::Revoke(const std::string& id, const Actor& actor, TimePoint now) {
   Transaction transaction(core_, now);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());

@@ -38,6 +38,8 @@ class Tokens {
   // kNotFound for a wrong checksum, an unknown, revoked or expired token: callers must not tell the
   // difference. Constant-time in the token's bytes.
   Result<TokenInfo> Verify(const AccessToken& token, TimePoint now) const;
+  // By its id: kNotFound as Verify.
+  Result<TokenInfo> Find(const std::string& id, TimePoint now) const;
   Result<std::vector<TokenInfo>> List() const;
   // Immediate. Audited as `token.revoke`. kNotFound.
   Status Revoke(const std::string& id, const Actor& actor, TimePoint now);

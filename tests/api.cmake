@@ -20,5 +20,5 @@ target_include_directories(mayfly_api_contract PRIVATE ${RAPIDJSON_INCLUDE_DIR})
 target_compile_definitions(mayfly_api_contract PRIVATE MAYFLY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 mayfly_test(rest_tests
   SOURCES integration/rest_handlers_test.cc integration/rest_rights_test.cc
-          integration/rest_contract_test.cc
-  LIBRARIES mayfly::api mayfly::engines mayfly_api_contract)
+          integration/rest_contract_test.cc integration/http_changes_test.cc
+  LIBRARIES mayfly::api mayfly::engines mayfly_api_contract Threads::Threads)

@@ -17,7 +17,8 @@ target_link_libraries(mayfly_e2e_support PUBLIC mayfly_core mayfly::simulators m
                                                 GTest::gmock OpenSSL::SSL OpenSSL::Crypto)
 target_compile_definitions(mayfly_e2e_support PRIVATE MAYFLY_BINARY_DIR="${PROJECT_BINARY_DIR}"
                                                       MAYFLY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-foreach(name first_light bluesky_first_light mastodon_first_light doubted_clock kill program renewal)
+foreach(name first_light bluesky_first_light mastodon_first_light doubted_clock events kill program
+             renewal)
   mayfly_test(${name}_tests SOURCES e2e/${name}_test.cc LIBRARIES mayfly_e2e_support LABELS e2e)
   add_dependencies(${name}_tests mayfly mayfly-worker mayfly-demo)
   set_tests_properties(${name}_tests PROPERTIES TIMEOUT 900)
@@ -25,12 +26,14 @@ endforeach()
 set_tests_properties(kill_tests PROPERTIES TIMEOUT 3600)  # MAYFLY_KILLS may ask for many
 
 # Judges of openapi.json that were written elsewhere: two linters, and a validating proxy between the
-# first_light tests and the service.
+# service and the tests that ask it much.
 mayfly_test(openapi_tools_tests SOURCES e2e/openapi_tools_test.cc LIBRARIES mayfly_e2e_support
             LABELS e2e)
-add_test(NAME first_light_through_proxy COMMAND first_light_tests)
-set_tests_properties(first_light_through_proxy PROPERTIES TIMEOUT 900 LABELS e2e
-                     ENVIRONMENT MAYFLY_VALIDATING_PROXY=1)
+foreach(name first_light bluesky_first_light mastodon_first_light program renewal)
+  add_test(NAME ${name}_through_proxy COMMAND ${name}_tests)
+  set_tests_properties(${name}_through_proxy PROPERTIES TIMEOUT 900 LABELS e2e
+                       ENVIRONMENT MAYFLY_VALIDATING_PROXY=1)
+endforeach()
 
 # ./dev bench
 add_executable(mayfly_bench bench/mayfly_bench.cc)

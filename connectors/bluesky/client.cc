@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "connectors/options.h"
 #include "store/model/json.h"
 
 namespace mayfly::connectors::bluesky {
@@ -102,14 +103,6 @@ bool IsMissingProxy(int status, const ApiError& api) {
 bool Usable(const std::string& text, std::size_t bytes_max) {
   return !text.empty() && text.size() <= bytes_max &&
          std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
-}
-
-// "https://Host/" and "https://host" are one origin.
-std::string NormalOrigin(std::string origin) {
-  while (!origin.empty() && origin.back() == '/') origin.pop_back();
-  std::transform(origin.begin(), origin.end(), origin.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return origin;
 }
 
 bool IsChat(const HttpRequest& request) { return request.path.starts_with("/xrpc/chat."); }
@@ -311,8 +304,20 @@ tl::expected<HttpResponse, Client::Failure> Client::Once(HttpClient& http,
     return tl::unexpected(Failure{.error = effect == Effect::kSends ? AsSend(std::move(error))
                                                                     : AsRead(std::move(error))});
   }
+  NoteBudget(*response);
   if (response->status == 200) return *std::move(response);
   return tl::unexpected(Classify(*response, IsChat(request), effect));
+}
+
+void Client::NoteBudget(const HttpResponse& response) {
+  const auto limit = NumberHeader(response, "ratelimit-limit");
+  const auto remaining = NumberHeader(response, "ratelimit-remaining");
+  if (!limit || !remaining) return;
+  budget_ = PlatformBudget{.limit = static_cast<std::uint64_t>(*limit),
+                           .remaining = static_cast<std::uint64_t>(*remaining)};
+  if (const auto epoch = NumberHeader(response, "ratelimit-reset")) {
+    budget_->resets_at = TimePoint(std::chrono::seconds(*epoch));
+  }
 }
 
 Status Client::Adopt(Session session) {

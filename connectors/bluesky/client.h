@@ -49,6 +49,8 @@ class Client {
   // getSession: DID and handle as they are now.
   Result<Session> GetSession(std::stop_token stop);
 
+  const std::optional<PlatformBudget>& budget() const { return budget_; }
+
  private:
   enum class Effect { kNone, kSends };  // what an unclear outcome means
   // What the platform said about our token, beside the Error.
@@ -69,6 +71,7 @@ class Client {
   // Sends once. A response with status 200 or the reason why not.
   tl::expected<HttpResponse, Failure> Once(HttpClient& http, const HttpRequest& request,
                                            Effect effect, std::stop_token stop);
+  void NoteBudget(const HttpResponse& response);
   static Failure Classify(const HttpResponse& response, bool chat, Effect effect);
 
   Status Renew(std::stop_token stop);
@@ -93,6 +96,7 @@ class Client {
   Credential access_;
   Credential refresh_;
   std::string did_;
+  std::optional<PlatformBudget> budget_;
   // Once the password was refused or the sink failed nothing can come right in this object's life;
   // asking again would only spend the platform's login allowance.
   std::optional<Error> ended_;

@@ -140,6 +140,7 @@ class BlueskyConnector final : public Connector {
   Result<std::vector<SentReply>> FindSent(const FindSentRequest& request,
                                           std::stop_token stop) override;
   Result<CheckReport> Check(std::stop_token stop) override;
+  std::optional<PlatformBudget> budget() const override { return client_->budget(); }
 
  private:
   // Each step makes few calls, and moves `position` and adds to `page` only what it has finished.

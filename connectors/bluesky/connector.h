@@ -18,15 +18,19 @@ inline const ConnectorInfo kInfo = {
              .help =
                  "Address of the account's server, for example https://bsky.social (the default)",
              .required = false,
-             .secret = false},
+             .secret = false,
+             .kind = OptionKind::kOrigin},
             {.name = "identifier",
              .help = "Handle or DID of the account, for example council.example.org",
              .required = true,
-             .secret = false},
+             .secret = false,
+             .kind = OptionKind::kHandle,
+             .bytes_max = 253},
             {.name = "password",
              .help = "An app password that was made with access to direct messages",
              .required = true,
-             .secret = true},
+             .secret = true,
+             .bytes_max = 512},
         },
     .capabilities =
         {

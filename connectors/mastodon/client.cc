@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "connectors/options.h"
 #include "store/model/json.h"
 
 namespace mayfly::connectors::mastodon {
@@ -47,24 +48,19 @@ std::string_view Header(const HttpResponse& response, const char* name) {
 }
 
 // The reset is a time of day on Mastodon and GoToSocial, and seconds since 1970 elsewhere.
+std::optional<TimePoint> ResetOf(const HttpResponse& response) {
+  const std::string_view reset = Header(response, "x-ratelimit-reset");
+  if (const auto at = ParseRfc3339(reset)) return *at;
+  const auto epoch = WholeNumber(reset);
+  if (epoch && *epoch > 1'000'000'000) return TimePoint(std::chrono::seconds(*epoch));
+  return std::nullopt;
+}
+
 void SetRetry(const HttpResponse& response, Error& error) {
   if (const auto seconds = WholeNumber(Header(response, "retry-after"))) {
     error.retry_after = std::chrono::seconds(*seconds);
   }
-  const std::string_view reset = Header(response, "x-ratelimit-reset");
-  if (const auto at = ParseRfc3339(reset)) {
-    error.retry_at = *at;
-  } else if (const auto epoch = WholeNumber(reset); epoch && *epoch > 1'000'000'000) {
-    error.retry_at = TimePoint(std::chrono::seconds(*epoch));
-  }
-}
-
-// "https://Host/" and "https://host" are one origin.
-std::string NormalOrigin(std::string origin) {
-  while (!origin.empty() && origin.back() == '/') origin.pop_back();
-  std::transform(origin.begin(), origin.end(), origin.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return origin;
+  error.retry_at = ResetOf(response);
 }
 
 // Ids come from the server and stand in a path: nothing but what ids are made of.
@@ -237,8 +233,18 @@ Result<HttpResponse> Client::Call(HttpRequest request, Effect effect, const char
     Error error = std::move(response).error();
     return Fail(effect == Effect::kSends ? AsSend(std::move(error)) : AsRead(std::move(error)));
   }
+  NoteBudget(*response);
   if (response->status == 200) return *std::move(response);
   return Fail(Classify(*response, effect, scope));
+}
+
+void Client::NoteBudget(const HttpResponse& response) {
+  const auto limit = WholeNumber(Header(response, "x-ratelimit-limit"));
+  const auto remaining = WholeNumber(Header(response, "x-ratelimit-remaining"));
+  if (!limit || !remaining) return;
+  budget_ = PlatformBudget{.limit = static_cast<std::uint64_t>(*limit),
+                           .remaining = static_cast<std::uint64_t>(*remaining),
+                           .resets_at = ResetOf(response)};
 }
 
 Result<HttpResponse> Client::Get(std::string path,

@@ -84,6 +84,7 @@ class Client {
   Status ProbeWriting(std::stop_token stop);
 
   std::uint64_t calls() const { return calls_; }
+  const std::optional<PlatformBudget>& budget() const { return budget_; }
 
  private:
   enum class Effect { kNone, kSends };  // what an unclear outcome means
@@ -101,12 +102,14 @@ class Client {
                          const std::vector<std::pair<std::string, std::string>>& query, int limit,
                          const char* scope, Result<std::vector<T>> (*parse)(std::string_view),
                          std::stop_token stop);
+  void NoteBudget(const HttpResponse& response);
   static Error Classify(const HttpResponse& response, Effect effect, const char* scope);
 
   std::string host_;  // of the server's address, for a server that does not say its domain
   Credential bearer_;
   std::unique_ptr<HttpClient> http_;
   std::uint64_t calls_ = 0;
+  std::optional<PlatformBudget> budget_;
   int many_failures_ = 0;  // of asking for many statuses at once, in a row
 };
 

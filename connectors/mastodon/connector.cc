@@ -252,6 +252,7 @@ class MastodonConnector final : public Connector {
   Result<std::vector<SentReply>> FindSent(const FindSentRequest& request,
                                           std::stop_token stop) override;
   Result<CheckReport> Check(std::stop_token stop) override;
+  std::optional<PlatformBudget> budget() const override { return client_->budget(); }
 
  private:
   // Where a message hangs: the top of its thread, and the topmost message above it without a

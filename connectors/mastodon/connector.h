@@ -18,12 +18,15 @@ inline const ConnectorInfo kInfo = {
             {.name = "server",
              .help = "Address of the account's server, for example https://social.example.org",
              .required = true,
-             .secret = false},
+             .secret = false,
+             .kind = OptionKind::kOrigin},
             {.name = "access_token",
              .help = "An access token with the scopes read:accounts, read:statuses, "
                      "read:notifications and write:statuses",
              .required = true,
-             .secret = true},
+             .secret = true,
+             .kind = OptionKind::kToken,
+             .bytes_max = 4096},
         },
     .capabilities =
         {

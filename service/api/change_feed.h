@@ -10,10 +10,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "store/change_observer.h"
@@ -37,19 +39,27 @@ class ChangeFeed final : public store::ChangeObserver {
     std::vector<Entry> entries;  // oldest first
     std::string next;            // position behind them
     bool has_more = false;
+    std::string epoch;  // for PositionAfter
   };
+  // The position behind one entry of a page.
+  static std::string PositionAfter(const Page& page, const Entry& entry);
   // An empty `after` is now. A position that was not made by a feed is a reset too.
   Page Read(std::string_view after, std::size_t limit) const;
+
+  // `news` is called after each change and doubt, on the thread that committed, under the store's
+  // commit lock: it returns soon and does not call the store. Set before the first commit.
+  void OnNews(std::function<void()> news) { news_ = std::move(news); }
 
   void OnCommitted(const std::vector<store::ChangeNotice>& changes) override;
   void OnDoubt() override;
 
  private:
-  std::string PositionOf(std::uint64_t sequence) const;
+  static std::string PositionOf(const std::string& epoch, std::uint64_t sequence);
   std::optional<std::uint64_t> SequenceOf(std::string_view position) const;
 
   const Clock& clock_;
   const std::size_t capacity_;
+  std::function<void()> news_;
   mutable std::mutex mutex_;
   std::string epoch_;
   std::deque<Entry> entries_;

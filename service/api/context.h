@@ -11,6 +11,7 @@
 #include "connectors/connector.h"
 #include "connectors/registry.h"
 #include "service/api/change_feed.h"
+#include "service/api/event_streams.h"
 #include "service/api/rate_limiter.h"
 #include "service/api/tls.h"
 #include "service/sandbox/sandbox.h"
@@ -39,6 +40,9 @@ class AccountRuntime {
   virtual Result<Account> ReplaceCredential(AccountId id, const Credential& credential,
                                             std::optional<std::uint64_t> if_revision,
                                             const Actor& actor) = 0;
+  // What the platform last said of the account's budget there; absent when it said nothing, or not
+  // since the account's worker was started. Returns at once.
+  virtual std::optional<connectors::PlatformBudget> Budget(AccountId id) const = 0;
   // Wakes the sender.
   virtual void ReplyQueued(const ReplyId& id) = 0;
 };
@@ -66,6 +70,7 @@ struct ApiContext {
   store::CertainClock* certain_clock = nullptr;  // the same one; for /admin/clock
   AccountRuntime* runtime = nullptr;
   const ChangeFeed* changes = nullptr;
+  EventStreams* streams = nullptr;
   RateLimiter* rate_limiter = nullptr;  // null: tokens are not limited
   // What a platform can do, by its name; null when there is none. Tests give others.
   std::function<const connectors::ConnectorInfo*(std::string_view)> find_connector =
@@ -73,7 +78,7 @@ struct ApiContext {
   AboutText about;
   SandboxReport sandbox;
   std::string p2_grade = "C";
-  bool insecure_loopback = false;
+  connectors::EgressPolicy egress;  // where accounts may lead
   std::string zone_name = "UTC";
   std::string version;
   std::function<HealthView()> health;

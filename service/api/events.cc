@@ -17,6 +17,7 @@ std::string RenderEvent(const Event& event) {
   std::string text;
   if (!event.id.empty()) text += "id: " + event.id + "\n";
   if (!event.name.empty()) text += "event: " + event.name + "\n";
+  if (event.silent) return text + "\n";
   // CR ends a line here as LF does, so neither may pass.
   std::string_view rest = event.data;
   while (true) {
@@ -59,8 +60,22 @@ void EventStream::WakeLocked() {
   waiting_ = false;
 }
 
-EventStream::Pulled EventStream::Pull() {
+void EventStream::Wake() {
   const std::lock_guard lock(mutex_);
+  news_ = true;
+  WakeLocked();
+}
+
+EventStream::Pulled EventStream::Pull() {
+  std::unique_lock lock(mutex_);
+  waiting_ = false;
+  // Again when there was news meanwhile, so that none is slept through.
+  for (news_ = true; refill_ && news_ && queued_.empty() && !ended_;) {
+    news_ = false;
+    lock.unlock();
+    refill_(*this);
+    lock.lock();
+  }
   Pulled pulled{.text = std::exchange(queued_, {}), .ended = ended_};
   queued_events_ = 0;
   waiting_ = pulled.text.empty() && !ended_;

@@ -163,12 +163,17 @@ Result<std::string> CursorPosition(const ApiContext& context, const Request& req
                                    std::string_view list, std::string_view parameter) {
   const std::string* text = request.Query(parameter);
   if (text == nullptr) return std::string();
+  return OpenCursor(context, list, *text);
+}
+
+Result<std::string> OpenCursor(const ApiContext& context, std::string_view list,
+                               const std::string& text) {
   const auto invalid = [] { return Fail(ErrorCode::kCursorInvalid, "not a cursor of this list"); };
-  if (text->size() > kCursorBytesMax) return invalid();
-  std::string bytes(text->size(), '\0');
+  if (text.size() > kCursorBytesMax) return invalid();
+  std::string bytes(text.size(), '\0');
   std::size_t size = 0;
-  if (sodium_base642bin(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), text->data(),
-                        text->size(), nullptr, &size, nullptr,
+  if (sodium_base642bin(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), text.data(),
+                        text.size(), nullptr, &size, nullptr,
                         sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
       size <= kMacBytes) {
     return invalid();

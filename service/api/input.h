@@ -52,8 +52,10 @@ Result<std::optional<bool>> QueryBool(const Request& request, const std::string&
 // Page cursors: a position of the store, signed together with the list and the filter that it
 // belongs to, so that it opens nothing else. `list` names both.
 std::string SignCursor(const ApiContext& context, std::string_view list, std::string_view position);
-// The position in ?cursor, or in the parameter that stands in for it; empty without one.
-// kCursorInvalid for anything that was not signed here for this list.
+// The position in a cursor. kCursorInvalid for anything that was not signed here for this list.
+Result<std::string> OpenCursor(const ApiContext& context, std::string_view list,
+                               const std::string& text);
+// That of ?cursor, or of the parameter that stands in for it; empty without one.
 Result<std::string> CursorPosition(const ApiContext& context, const Request& request,
                                    std::string_view list, std::string_view parameter = "cursor");
 

@@ -40,6 +40,11 @@ Kind KindOf(ErrorCode code) {
               false};
     case ErrorCode::kMissingPrivilege:
       return {409, "missing-privilege", "The account's credential lacks a permission.", true};
+    case ErrorCode::kOptionUnusable:
+      return {422, "option-unusable", "An option of the account cannot be used here.", true};
+    case ErrorCode::kHostForbidden:
+      return {422, "host-forbidden", "The account's host leads to where nothing may connect to.",
+              false};
     case ErrorCode::kRateLimited:
       return {429, "platform-throttled", "The platform asks us to wait.", false};
     case ErrorCode::kPlatformRejected:

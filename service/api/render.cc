@@ -57,6 +57,19 @@ void StringOrNull(json::Writer& writer, std::string_view key, std::string_view v
   }
 }
 
+void RenderBudget(json::Writer& writer, const ShownBudget& budget) {
+  writer.Key("budget");
+  if (!budget) {
+    writer.Null();
+    return;
+  }
+  writer.StartObject();
+  writer.Key("limit").Uint(budget->limit);
+  writer.Key("remaining").Uint(budget->remaining);
+  TimeField(writer, "resets_at", budget->resets_at);
+  writer.EndObject();
+}
+
 }  // namespace
 
 void TimeField(json::Writer& writer, std::string_view key, const std::optional<TimePoint>& at) {
@@ -68,7 +81,8 @@ void TimeField(json::Writer& writer, std::string_view key, const std::optional<T
   }
 }
 
-void Render(json::Writer& writer, const Account& account, AccountView view) {
+void Render(json::Writer& writer, const Account& account, AccountView view,
+            const ShownBudget* budget) {
   writer.StartObject();
   writer.Field("id", account.id.ToString());
   writer.Field("platform", account.platform);
@@ -80,6 +94,7 @@ void Render(json::Writer& writer, const Account& account, AccountView view) {
     TimeField(writer, "last_success_at", account.last_success_at);
     TimeField(writer, "created_at", account.created_at);
     writer.Field("retention", account.retention.ToString());
+    if (budget != nullptr) RenderBudget(writer, *budget);
   }
   if (view == AccountView::kAdministrator) {
     writer.Key("options").StartObject();

@@ -26,7 +26,10 @@ namespace mayfly::service::api {
 // administrators its settings. Nobody sees its credential.
 enum class AccountView { kStaff, kOperator, kAdministrator };
 
-void Render(json::Writer& writer, const Account& account, AccountView view);
+// With a `budget` (null for one that is not known) when it is asked for one account alone.
+using ShownBudget = std::optional<connectors::PlatformBudget>;
+void Render(json::Writer& writer, const Account& account, AccountView view,
+            const ShownBudget* budget = nullptr);
 void Render(json::Writer& writer, const Conversation& conversation);
 void Render(json::Writer& writer, const Message& message);
 void Render(json::Writer& writer, const Reply& reply);

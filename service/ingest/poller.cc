@@ -30,9 +30,31 @@ AccountState StateFor(const Error& error) {
       return AccountState::kMissingPrivilege;
     case ErrorCode::kRateLimited:
       return AccountState::kThrottled;
+    case ErrorCode::kOptionUnusable:
+    case ErrorCode::kHostForbidden:
+      return AccountState::kMisconfigured;
     default:
       return AccountState::kUnreachable;
   }
+}
+
+// What the account shows: a word, or a sentence where a person has to act and the word does not say
+// how. Never the worker's own text; an option's name only if it is one.
+std::string ReasonFor(const Error& error, const std::string& platform) {
+  if (error.code == ErrorCode::kHostForbidden) {
+    return "The name of the account's server leads to no public address: correct it, or list the "
+           "server in [egress] allow and restart.";
+  }
+  if (error.code != ErrorCode::kOptionUnusable) return ToString(error.code);
+  if (const auto* info = connectors::FindConnector(platform)) {
+    for (const connectors::OptionInfo& option : info->options) {
+      if (option.name != error.field) continue;
+      if (option.secret) return "The credential cannot be used: replace it.";
+      return "The option " + option.name +
+             " cannot be used here: connect the account anew with another, or see [egress].";
+    }
+  }
+  return "An option cannot be used here: connect the account anew, or see [egress].";
 }
 
 }  // namespace
@@ -43,6 +65,7 @@ Poller::Poller(store::Store& store, WorkerPool& workers, Clock& clock, const Acc
       workers_(workers),
       clock_(clock),
       account_(account.id),
+      platform_(account.platform),
       interval_(IntervalFor(account.platform, interval)),
       pacer_({.interval = interval_, .jitter_seed = account.id.value}) {}
 
@@ -132,7 +155,8 @@ TimePoint Poller::HandleError(const Error& error) {
       {{LogKey::kAccount, account_.ToString()},
        {LogKey::kError, reason},
        {LogKey::kState, ToString(state)}});
-  auto noted = store_.accounts().SetState(account_, {.state = state, .reason = reason}, now);
+  auto noted = store_.accounts().SetState(
+      account_, {.state = state, .reason = ReasonFor(error, platform_)}, now);
   if (noted) {
     auto coverage = store_.collection().Coverage(account_);
     if (coverage) {
@@ -146,7 +170,7 @@ TimePoint Poller::HandleError(const Error& error) {
     Log(LogLevel::kError, "poll.state-not-stored",
         {{LogKey::kAccount, account_.ToString()}, {LogKey::kError, ToString(noted.error().code)}});
   }
-  if (state == AccountState::kCredentialDead || state == AccountState::kMissingPrivilege) {
+  if (state != AccountState::kCrashLoop && connectors::OnlyAPersonHelps(error.code)) {
     return now + connectors::kRepairInterval;
   }
   return pacer_.AfterError(now, error);

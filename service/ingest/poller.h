@@ -28,6 +28,7 @@ class Poller {
   WorkerPool& workers_;
   Clock& clock_;
   const AccountId account_;
+  const std::string platform_;
   const std::chrono::milliseconds interval_;
   connectors::Pacer pacer_;
   bool started_ = false;

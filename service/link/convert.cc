@@ -88,6 +88,8 @@ TimePoint FromMs(std::int64_t ms) {
   return TimePoint(milliseconds(std::clamp<std::int64_t>(ms, 0, kTimeMsMax)));
 }
 
+constexpr std::uint64_t kBudgetMax = 1'000'000'000;
+
 std::optional<TimePoint> ClaimedTime(std::int64_t ms) {
   if (ms < 0 || ms > kTimeMsMax) return std::nullopt;
   return TimePoint(milliseconds(ms));
@@ -114,6 +116,8 @@ bool MayComeFromConnector(ErrorCode code) {
     case ErrorCode::kAddsRecipient:
     case ErrorCode::kCredentialDead:
     case ErrorCode::kMissingPrivilege:
+    case ErrorCode::kOptionUnusable:
+    case ErrorCode::kHostForbidden:
     case ErrorCode::kRateLimited:
     case ErrorCode::kPlatformRejected:
     case ErrorCode::kPlatformUnavailable:
@@ -457,6 +461,23 @@ Result<connectors::CheckReport> DecodeCheckDone(link::CheckDone* done) {
     return Fail(ErrorCode::kProtocol, "a check lists an unusable permission");
   }
   return report;
+}
+
+link::Budget EncodeBudget(const connectors::PlatformBudget& budget) {
+  link::Budget frame;
+  frame.set_limit(budget.limit);
+  frame.set_remaining(budget.remaining);
+  if (budget.resets_at) frame.set_resets_at_ms(budget.resets_at->time_since_epoch().count());
+  return frame;
+}
+
+std::optional<connectors::PlatformBudget> DecodeBudget(const link::Budget& budget) {
+  if (budget.limit() == 0 || budget.limit() > kBudgetMax || budget.remaining() > budget.limit()) {
+    return std::nullopt;
+  }
+  connectors::PlatformBudget out{.limit = budget.limit(), .remaining = budget.remaining()};
+  if (budget.has_resets_at_ms()) out.resets_at = ClaimedTime(budget.resets_at_ms());
+  return out;
 }
 
 link::Failure EncodeFailure(const Error& error) {

@@ -58,6 +58,9 @@ link::SentItem EncodeSentItem(const connectors::SentReply& sent);
 Result<connectors::SentReply> DecodeSentItem(link::SentItem* item);
 link::CheckDone EncodeCheckDone(const connectors::CheckReport& report);
 Result<connectors::CheckReport> DecodeCheckDone(link::CheckDone* done);
+link::Budget EncodeBudget(const connectors::PlatformBudget& budget);
+// Nothing for one that cannot be: more left than there is, or no limit at all.
+std::optional<connectors::PlatformBudget> DecodeBudget(const link::Budget& budget);
 link::Failure EncodeFailure(const Error& error);
 // The Error that a connector reported, or nullopt when the code is none that a connector
 // may report, which is a worker that breaks the rules. `message`, `field` and `platform_code` come

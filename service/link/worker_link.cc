@@ -97,6 +97,7 @@ struct WorkerLink::Impl {
         if (!said) return Fail(ErrorCode::kProtocol, "the worker named a time that is none");
         if (platform_time_) platform_time_(*said);
       }
+      if (frame.has_budget()) NoteBudget(DecodeBudget(frame.budget()));
       if (frame.has_credential_renewed()) {
         if (++renewals > limits_.renewals_max) {
           return Fail(ErrorCode::kProtocol, "the worker renewed its credential too often");
@@ -169,6 +170,15 @@ struct WorkerLink::Impl {
 
   bool broken() const { return broken_.load(); }
 
+  void NoteBudget(std::optional<connectors::PlatformBudget> budget) {
+    const MutexLock lock(budget_mutex_);
+    if (budget) budget_ = budget;
+  }
+  std::optional<connectors::PlatformBudget> budget() const {
+    const MutexLock lock(budget_mutex_);
+    return budget_;
+  }
+
   Mutex mutex_;  // held for a whole call
   WorkerPipes pipes_;
   const connectors::CredentialSink renew_;
@@ -177,6 +187,8 @@ struct WorkerLink::Impl {
   int abort_fd_ = -1;
   std::uint64_t request_ MAYFLY_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> broken_{false};
+  mutable Mutex budget_mutex_;  // not held while anything is waited for
+  std::optional<connectors::PlatformBudget> budget_ MAYFLY_GUARDED_BY(budget_mutex_);
 };
 
 WorkerLink::WorkerLink(WorkerPipes pipes, connectors::CredentialSink renew,
@@ -303,6 +315,8 @@ Result<connectors::CheckReport> WorkerLink::Check() {
   MAYFLY_RETURN_IF_ERROR(impl_->Call(std::move(request), false, take));
   return report;
 }
+
+std::optional<connectors::PlatformBudget> WorkerLink::budget() const { return impl_->budget(); }
 
 bool WorkerLink::broken() const { return impl_->broken(); }
 

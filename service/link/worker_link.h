@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,9 @@ class WorkerLink {
   Result<connectors::SentReply> Send(const connectors::OutgoingReply& reply);
   Result<std::vector<connectors::SentReply>> FindSent(const connectors::FindSentRequest& request);
   Result<connectors::CheckReport> Check();
+  // What the platform last said of the account's budget there, with any answer on this link. Any
+  // thread; waits for nobody.
+  std::optional<connectors::PlatformBudget> budget() const;
   bool broken() const;
   // From any thread: makes the call under way fail soon and all later ones at once.
   void Abort();

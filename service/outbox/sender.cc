@@ -164,7 +164,7 @@ void Sender::PutOffLook(const ReplyId& id, const Error& error, TimePoint now) {
   }
   ++failed.in_row;
   delay = std::min(delay, options_.failed_look_delay_max);
-  if (error.code == ErrorCode::kCredentialDead || error.code == ErrorCode::kMissingPrivilege) {
+  if (connectors::OnlyAPersonHelps(error.code)) {
     delay = std::max<std::chrono::milliseconds>(delay, connectors::kRepairInterval);
   }
   failed.next = now + delay;

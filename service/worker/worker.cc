@@ -130,6 +130,9 @@ class Worker {
         ErrorCode::kInternal, [&] { return make_(hello->platform(), context); });
     if (!made) {
       refusal_ = std::move(made).error();
+      // Of the account, not of a request: it will be no better the next time.
+      if (refusal_->code == ErrorCode::kInvalidArgument)
+        refusal_->code = ErrorCode::kOptionUnusable;
       Answer(*refusal_);
       return;
     }
@@ -252,6 +255,11 @@ class Worker {
     Answer(&frame);
   }
 
+  static bool EndsAnswer(const link::WorkerFrame& frame) {
+    return frame.has_page_end() || frame.has_sent() || frame.has_find_sent_end() ||
+           frame.has_check_done() || frame.has_failure();
+  }
+
   // False when nothing more may be written for this request.
   bool Answer(link::WorkerFrame* frame) {
     if (exit_code_) return false;
@@ -262,6 +270,11 @@ class Worker {
           std::chrono::steady_clock::now() - platform_time_->heard_at);
       frame->set_platform_time_ms((platform_time_->said + age).time_since_epoch().count());
       platform_time_.reset();
+    }
+    if (EndsAnswer(*frame) && connector_ != nullptr) {
+      if (const auto budget = connector_->budget()) {
+        *frame->mutable_budget() = EncodeBudget(*budget);
+      }
     }
     const Status written = WriteFrame(to_core_, *frame);
     if (written) return true;

@@ -22,6 +22,9 @@ enum class AccountState {
   kMissingPrivilege,  // the credential lacks a permission; nothing is tried until then
   kCrashLoop,         // its worker keeps ending; restarted with a growing delay
   kRetired,           // disconnected by an administrator; messages stay until they expire
+  // Its options can never work here, or its host leads to where nothing may connect to: a person
+  // must change that; tried again rarely.
+  kMisconfigured,
 };
 const char* ToString(AccountState state);  // ok, throttled, credential-dead, ...
 std::optional<AccountState> ParseAccountState(const std::string& word);

@@ -28,6 +28,10 @@ enum class ErrorCode {
   kAddsRecipient,          // the text would reach somebody who is not shown as recipient
   kCredentialDead,         // the platform no longer accepts our credential; a person must renew it
   kMissingPrivilege,       // the credential is accepted but lacks a permission; `message` names it
+  kOptionUnusable,         // an account's option or secret can never work here: `field` names it,
+                           // `message` says what would; a person must choose another
+  kHostForbidden,          // an account's host leads only to where nothing here may connect to;
+                           // certain not to have had an effect; a person must see to it
   kRateLimited,            // `retry_at` or `retry_after` says when
   kPlatformRejected,       // the platform understood and said no; `platform_code` says why
   kPlatformUnavailable,    // transient, and certain not to have had an effect

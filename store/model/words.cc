@@ -53,6 +53,8 @@ constexpr Word<ErrorCode> kErrorCodes[] = {
     {ErrorCode::kAddsRecipient, "adds-recipient"},
     {ErrorCode::kCredentialDead, "credential-dead"},
     {ErrorCode::kMissingPrivilege, "missing-privilege"},
+    {ErrorCode::kOptionUnusable, "option-unusable"},
+    {ErrorCode::kHostForbidden, "host-forbidden"},
     {ErrorCode::kRateLimited, "rate-limited"},
     {ErrorCode::kPlatformRejected, "platform-rejected"},
     {ErrorCode::kPlatformUnavailable, "platform-unavailable"},
@@ -78,6 +80,7 @@ constexpr Word<AccountState> kAccountStates[] = {
     {AccountState::kMissingPrivilege, "missing-privilege"},
     {AccountState::kCrashLoop, "crash-loop"},
     {AccountState::kRetired, "retired"},
+    {AccountState::kMisconfigured, "misconfigured"},
 };
 
 constexpr Word<Direction> kDirections[] = {

@@ -21,13 +21,8 @@ const TimePoint kStart = *ParseRfc3339("2026-11-22T12:00:00Z");
 class FirstLight : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const bool through_proxy = std::getenv("MAYFLY_VALIDATING_PROXY") != nullptr;
-    if (through_proxy && !ServiceProcess::ProxyMissing().empty()) {
-      GTEST_SKIP() << ServiceProcess::ProxyMissing();
-    }
     platform_ = StartPlatform(GetParam(), service_);
     service_.Start();
-    if (through_proxy) service_.AskThroughProxy();
     service_.MakeTokens();
     account_ = service_.ConnectAccount(GetParam(), platform_->office());
   }

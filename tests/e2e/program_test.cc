@@ -121,7 +121,12 @@ TEST_P(Sealed, TheServiceSaysSoAndTouchesNothing) {
   const Answer health = service.Ask("", "GET", "/healthz");
   EXPECT_THAT(health.body, HasSubstr("sealed"));
   EXPECT_EQ(service.Ask("", "GET", "/readyz").status, 503);
-  EXPECT_EQ(service.Ask("", "GET", "/v1/conversations").status, 503);
+  // With a token, that nobody looks at.
+  EXPECT_EQ(service
+                .Ask("", "GET", "/v1/conversations", "",
+                     {{"Authorization", "Bearer " + std::string(53, 'a')}})
+                .status,
+            503);
   EXPECT_EQ(service.Stop(), 0);
   EXPECT_EQ(ReadTree(service.data_dir()), before);
 }

@@ -845,6 +845,18 @@ TEST_F(BlueskyConnector, CheckSaysWhoWeAre) {
   EXPECT_EQ(sim_->CountRequests("chat.bsky.convo.getMessages"), 0u);
 }
 
+TEST_F(BlueskyConnector, KnowsItsBudgetFromTheLastAnswer) {
+  auto connector = Make();
+  EXPECT_FALSE(connector->budget());
+  ASSERT_OK(connector->Check(stop_.get_token()));
+  const auto first = connector->budget();
+  ASSERT_TRUE(first);
+  EXPECT_LT(first->remaining, first->limit);
+  EXPECT_GT(first->resets_at, clock_.Now());
+  ASSERT_OK(connector->Check(stop_.get_token()));
+  EXPECT_LT(connector->budget()->remaining, first->remaining);
+}
+
 TEST_F(BlueskyConnector, FreshSessionThatIsRefusedAtOnceEnds) {
   auto connector = Make();
   for (int i = 0; i < 5; ++i) {

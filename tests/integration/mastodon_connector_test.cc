@@ -703,6 +703,20 @@ TEST_P(MastodonFamily, AReplyToWhatIsGoneIsRefused) {
   EXPECT_EQ(sent.error().platform_code, "not-found");
 }
 
+TEST_P(MastodonFamily, KnowsItsBudgetFromTheLastAnswerWhereThereIsOne) {
+  auto connector = Make();
+  EXPECT_FALSE(connector->budget());
+  ASSERT_OK(connector->Check(stop_.get_token()));
+  const auto first = connector->budget();
+  const bool told = !IsSnac() && GetParam() != MastodonFlavour::kPleroma;
+  ASSERT_EQ(first.has_value(), told);
+  if (!told) return;
+  EXPECT_LT(first->remaining, first->limit);
+  EXPECT_GT(first->resets_at, clock_.Now());
+  ASSERT_OK(connector->Check(stop_.get_token()));
+  EXPECT_LT(connector->budget()->remaining, first->remaining);
+}
+
 TEST_P(MastodonFamily, CheckSaysWhoWeAre) {
   const auto report = Make()->Check(stop_.get_token());
   ASSERT_OK(report);

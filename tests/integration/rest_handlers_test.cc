@@ -68,6 +68,7 @@ class FakeRuntime final : public AccountRuntime {
         id, {.credential = credential, .own_platform_id = "did:plc:us", .own_handle = "us.example"},
         if_revision, actor, now());
   }
+  std::optional<connectors::PlatformBudget> Budget(AccountId) const override { return budget; }
   void ReplyQueued(const ReplyId& id) override { queued.push_back(id); }
 
   store::Store* store = nullptr;
@@ -76,6 +77,7 @@ class FakeRuntime final : public AccountRuntime {
   std::vector<AccountId> connected, disconnected, polled;
   std::vector<ReplyId> queued;
   std::optional<Error> check_error;
+  std::optional<connectors::PlatformBudget> budget;
 };
 
 class RestTest : public ::testing::Test {
@@ -99,6 +101,8 @@ class RestTest : public ::testing::Test {
     context_.runtime = &runtime_;
     context_.rate_limiter = &rate_limiter_;
     context_.changes = &feed_;
+    context_.streams = &streams_;
+    feed_.OnNews([this] { streams_.Wake(); });
     store_->SetObserver(&feed_);
     runtime_.store = store_.get();
     runtime_.now = [this] { return clock_.Now(); };
@@ -252,6 +256,7 @@ class RestTest : public ::testing::Test {
   RateLimits limits_{.per_minute = {100'000, 100'000, 100'000, 100'000}};
   RateLimiter rate_limiter_{limits_, clock_};
   ChangeFeed feed_{clock_};
+  EventStreams streams_{EventStreamLimits{}};
   mayfly::testing::TestEngine* engine_ = nullptr;  // the store's
   FakeRuntime runtime_;
   HealthView health_;
@@ -389,6 +394,81 @@ TEST_F(RestTest, AnAccountThatBreaksARuleIsRefusedWithItsPlace) {
   }
   EXPECT_THAT(runtime_.connected, IsEmpty());
   EXPECT_THAT(Ids(Ask(Role::kAdministrator, "GET", "/v1/accounts")), IsEmpty());
+}
+
+TEST_F(RestTest, AnOptionThatCanNeverWorkIsRefusedAtOnceWithTheRemedy) {
+  const auto connect = [&](const std::string& server, const std::string& token) {
+    return Ask(Role::kAdministrator, "POST", "/v1/accounts",
+               R"({"platform":"mastodon","label":"City","options":{"server":")" + server +
+                   R"("},"credential":{"access_token":")" + token + "\"}}");
+  };
+  struct Case {
+    const char* server;
+    const char* remedy;
+  };
+  for (const Case& c :
+       {Case{"http://10.0.0.1", "https://"}, Case{"https://127.0.0.1", "[egress]"},
+        Case{"https://192.168.1.7", "[egress]"}, Case{"https://localhost", "[egress]"},
+        Case{"https://169.254.169.254", "name"},
+        Case{"https://social.example.org/@city", "without a path"},
+        Case{"https://social.example.org:8443", "[egress]"},
+        Case{"https://social.example.org:70000", "at most a port"},
+        Case{"social.example.org", "https://"}}) {
+    const Response refused = connect(c.server, kSecret);
+    EXPECT_EQ(refused.status, 422) << c.server;
+    EXPECT_EQ(WordOf(refused), "option-unusable") << c.server;
+    EXPECT_EQ(PointerOf(refused), "/options/server") << c.server;
+    EXPECT_THAT(Text(Body(refused), "detail"), HasSubstr(c.remedy)) << c.server;
+  }
+  const Response refused = connect("https://social.example.org", kSecret + " x");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(PointerOf(refused), "/credential/access_token");
+  EXPECT_THAT(runtime_.connected, IsEmpty());
+  EXPECT_THAT(Ids(Ask(Role::kAdministrator, "GET", "/v1/accounts")), IsEmpty());
+
+  const Response created = connect("https://Social.example.org/", kSecret);
+  EXPECT_EQ(created.status, 201) << created.body;
+  const std::string target = "/v1/accounts/" + Text(Body(created), "id") + "/credential";
+  const Response replaced = Ask(Role::kAdministrator, "PUT", target,
+                                R"({"access_token":"two words"})", {{"If-Match", "*"}});
+  EXPECT_EQ(replaced.status, 422);
+  EXPECT_EQ(PointerOf(replaced), "/access_token");
+  // What the configuration allows is taken.
+  context_.egress = {.insecure_loopback = true, .private_hosts = {"10.0.0.5:8443"}};
+  EXPECT_EQ(connect("https://10.0.0.5:8443", kSecret).status, 201);
+  EXPECT_EQ(connect("http://127.0.0.1:3000", kSecret).status, 201);
+}
+
+TEST_F(RestTest, AnAccountShowsItsBudgetAtThePlatformWhereItIsKnown) {
+  const std::string target = "/v1/accounts/" + Connect();
+  const auto budget = [&](Role role) {
+    const json::Value body = Body(Ask(role, "GET", target));
+    const json::Value* found = body.Find("budget");
+    return found == nullptr ? std::optional<json::Value>() : *found;
+  };
+  ASSERT_TRUE(budget(Role::kOperator).has_value());
+  EXPECT_TRUE(budget(Role::kOperator)->is_null());
+  runtime_.budget = {.limit = 300, .remaining = 0, .resets_at = At("2026-03-05T10:05:00Z")};
+  for (const Role role : {Role::kAdministrator, Role::kOperator}) {
+    const auto shown = budget(role);
+    ASSERT_TRUE(shown.has_value());
+    EXPECT_EQ(shown->Int("limit").value(), 300);
+    EXPECT_EQ(shown->Int("remaining").value(), 0);
+    EXPECT_EQ(Text(*shown, "resets_at"), "2026-03-05T10:05:00.000Z");
+  }
+  EXPECT_FALSE(budget(Role::kComms).has_value());
+  runtime_.budget->resets_at.reset();
+  EXPECT_TRUE(budget(Role::kOperator)->Find("resets_at")->is_null());
+  EXPECT_THAT(Ask(Role::kOperator, "GET", "/v1/accounts").body,
+              ::testing::Not(HasSubstr("budget")));
+}
+
+TEST_F(RestTest, ACheckSaysThatTheHostLeadsWhereNothingMayConnectTo) {
+  const std::string target = "/v1/accounts/" + Connect() + "/check";
+  runtime_.check_error = Error{.code = ErrorCode::kHostForbidden, .message = kSecret};
+  const Response refused = Ask(Role::kAdministrator, "POST", target);
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(WordOf(refused), "host-forbidden");
 }
 
 TEST_F(RestTest, NoAccountGetsAPeriodAboveTheCeiling) {
@@ -1102,8 +1182,8 @@ TEST_F(RestTest, EveryGetHasATagOrIsOfThisInstantAndHeadSaysTheSame) {
       EXPECT_EQ(HeaderOf(head, name), HeaderOf(got, name)) << name;
     }
     const std::string tag = HeaderOf(got, "ETag");
-    const bool instant =
-        route.pattern == "/healthz" || route.pattern == "/readyz" || route.pattern == "/metrics";
+    const bool instant = route.pattern == "/healthz" || route.pattern == "/readyz" ||
+                         route.pattern == "/metrics" || route.pattern == "/v1/events";
     EXPECT_EQ(tag.empty(), instant);
     if (instant) continue;
     ++tagged;

@@ -281,6 +281,42 @@ TEST(WorkerLink, TheConnectorsErrorIsReturnedAsItIsAndBreaksNothing) {
   EXPECT_TRUE(worker.link().Fetch(MakeFetch()));
 }
 
+TEST(WorkerLink, TheBudgetAtThePlatformComesWithEachAnswer) {
+  FakeConnector* connector = nullptr;
+  LinkedWorker worker(Make([&](FakeConnector& made, const ConnectorContext&) {
+    connector = &made;
+    made.on_fetch = [](const connectors::FetchRequest&, std::stop_token) -> Result<Page> {
+      return Page{};
+    };
+    made.on_check = []() -> Result<connectors::CheckReport> {
+      return Fail(ErrorCode::kRateLimited, "wait");
+    };
+  }));
+  ASSERT_TRUE(worker.link().Hello("fake", {}));
+  ASSERT_TRUE(worker.link().Fetch(MakeFetch()));
+  EXPECT_FALSE(worker.link().budget()) << "it was told nothing";
+  connector->told = {.limit = 300, .remaining = 299, .resets_at = At(1'700'000'060'000)};
+  ASSERT_TRUE(worker.link().Fetch(MakeFetch()));
+  ASSERT_TRUE(worker.link().budget());
+  EXPECT_EQ(worker.link().budget()->limit, 300u);
+  EXPECT_EQ(worker.link().budget()->remaining, 299u);
+  EXPECT_EQ(worker.link().budget()->resets_at, At(1'700'000'060'000));
+  // With a refusal too; and what cannot be changes nothing.
+  connector->told = {.limit = 300, .remaining = 0};
+  EXPECT_FALSE(worker.link().Check());
+  EXPECT_EQ(worker.link().budget()->remaining, 0u);
+  EXPECT_FALSE(worker.link().budget()->resets_at);
+  for (const connectors::PlatformBudget& wrong :
+       {connectors::PlatformBudget{.limit = 0, .remaining = 0},
+        connectors::PlatformBudget{.limit = 300, .remaining = 301},
+        connectors::PlatformBudget{.limit = ~0ull, .remaining = 1}}) {
+    connector->told = wrong;
+    ASSERT_TRUE(worker.link().Fetch(MakeFetch()));
+    EXPECT_EQ(worker.link().budget()->limit, 300u);
+    EXPECT_EQ(worker.link().budget()->remaining, 0u);
+  }
+}
+
 TEST(WorkerLink, AConnectorThatCannotBeMadeIsATypedError) {
   LinkedWorker worker(
       [](std::string_view,
@@ -289,9 +325,9 @@ TEST(WorkerLink, AConnectorThatCannotBeMadeIsATypedError) {
       });
   const auto hello = worker.link().Hello("fake", {});
   ASSERT_FALSE(hello);
-  EXPECT_EQ(hello.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(hello.error().code, ErrorCode::kOptionUnusable);
   EXPECT_EQ(hello.error().field, "origin");
-  EXPECT_EQ(worker.link().Fetch(MakeFetch()).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(worker.link().Fetch(MakeFetch()).error().code, ErrorCode::kOptionUnusable);
   EXPECT_EQ(worker.Close(), 0);
 }
 

@@ -63,6 +63,7 @@ class Platform {
     ++fetches_;
     entered_.notify_all();
     left_.wait(lock, [&] { return !fetches_held_; });
+    if (fetches_fail_) return Fail(*fetches_fail_);
     return connectors::Page{.caught_up = true};
   }
   void HoldFetches(bool hold) {
@@ -71,6 +72,10 @@ class Platform {
       fetches_held_ = hold;
     }
     left_.notify_all();
+  }
+  void FailFetches(std::optional<Error> error) {
+    const std::lock_guard lock(mutex_);
+    fetches_fail_ = std::move(error);
   }
   void WaitForFetch() {
     std::unique_lock lock(mutex_);
@@ -105,6 +110,7 @@ class Platform {
   bool greetings_held_ = false;
   int fetches_ = 0;
   bool fetches_held_ = false;
+  std::optional<Error> fetches_fail_;
 };
 
 class WorkerPoolTest : public ::testing::Test {
@@ -224,6 +230,37 @@ TEST_F(WorkerPoolTest, APollThatIsCutSaysNothingAboutTheAccount) {
   runner.Stop();
   EXPECT_EQ(Must(store_->accounts().Get(account_.id)).state, AccountState::kOk);
   platform_.HoldFetches(false);
+}
+
+// An account that only a person can put right says so, and is not asked at the pace of one that may
+// come back by itself.
+TEST_F(WorkerPoolTest, AnAccountWhoseHostLeadsInsideWaitsForAPerson) {
+  platform_.FailFetches(Error{.code = ErrorCode::kHostForbidden, .message = "planted"});
+  Poller poller(*store_, pool_, clock_, account_, std::chrono::milliseconds(60'000));
+  EXPECT_EQ(poller.RunOnce({}), clock_.Now() + connectors::kRepairInterval);
+  Account account = Must(store_->accounts().Get(account_.id));
+  EXPECT_EQ(account.state, AccountState::kMisconfigured);
+  EXPECT_NE(account.state_reason.find("[egress] allow"), std::string::npos);
+  EXPECT_EQ(account.state_reason.find("planted"), std::string::npos);
+
+  platform_.FailFetches(
+      Error{.code = ErrorCode::kOptionUnusable, .message = "planted", .field = "service"});
+  EXPECT_EQ(poller.RunOnce({}), clock_.Now() + connectors::kRepairInterval);
+  account = Must(store_->accounts().Get(account_.id));
+  EXPECT_EQ(account.state, AccountState::kMisconfigured);
+  EXPECT_EQ(account.state_reason,
+            "The option service cannot be used here: connect the account anew with another, or see "
+            "[egress].");
+
+  platform_.FailFetches(
+      Error{.code = ErrorCode::kOptionUnusable, .message = "planted", .field = "planted"});
+  (void)poller.RunOnce({});
+  EXPECT_EQ(Must(store_->accounts().Get(account_.id)).state_reason,
+            "An option cannot be used here: connect the account anew, or see [egress].");
+
+  platform_.FailFetches(std::nullopt);
+  EXPECT_LT(poller.RunOnce({}), clock_.Now() + connectors::kRepairInterval);
+  EXPECT_EQ(Must(store_->accounts().Get(account_.id)).state, AccountState::kOk);
 }
 
 TEST_F(WorkerPoolTest, ACheckUnderWayEndsBeforeTheNewCredentialIsTried) {

@@ -120,7 +120,7 @@ TEST_F(WorkerProgram, RefusesAnUnknownPlatform) {
   Start();
   const auto hello = link_->Hello("no-such-platform", {});
   ASSERT_FALSE(hello);
-  EXPECT_EQ(hello.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(hello.error().code, ErrorCode::kOptionUnusable);
   EXPECT_EQ(Close(), 0);
 }
 

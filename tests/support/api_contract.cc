@@ -343,6 +343,7 @@ void ExpectContract(const Request& request, const service::api::Response& respon
   ContractAnswer answer{.status = response.status, .body = response.body};
   for (const auto& [name, value] : response.headers) answer.headers[Lower(name)] = value;
   if (!response.body.empty()) answer.headers["content-type"] = response.content_type;
+  if (response.events) answer.headers["content-type"] = "text/event-stream";
   ExpectContract(request, answer);
 }
 

@@ -3,6 +3,7 @@
 #define MAYFLY_TESTS_SUPPORT_FAKE_CONNECTOR_H_
 
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct FakeConnector final : connectors::Connector {
       on_find;
   std::function<Result<connectors::CheckReport>()> on_check;
 
+  std::optional<connectors::PlatformBudget> told;
+
+  std::optional<connectors::PlatformBudget> budget() const override { return told; }
   Result<connectors::Page> Fetch(const connectors::FetchRequest& request,
                                  std::stop_token stop) override {
     if (!on_fetch) return Fail(ErrorCode::kInternal, "not expected in this test");

@@ -76,15 +76,13 @@ class ServiceProcess {
   std::optional<pid_t> WorkerPid() const;
   pid_t supervisor() const { return supervisor_; }
 
-  // From the next Ask on, requests over TCP go through a validating proxy, written elsewhere, that
-  // reads openapi.json; what it finds wrong fails the test. Call after Start. Why it cannot run, or
-  // empty.
-  static std::string ProxyMissing();
-  void AskThroughProxy();
-
   // Tokens for every role, by `token create` or the running service. Call after Start.
   void MakeTokens();
-  // Each answer is held against service/api/openapi.json.
+  const std::string& token(const std::string& role) const { return tokens_.at(role); }
+  // Each answer is held against service/api/openapi.json: by our own judge, or, with
+  // MAYFLY_VALIDATING_PROXY in the environment, by a proxy that was written elsewhere, through
+  // which everything then goes that the service takes over TCP. What it finds wrong fails the
+  // test; where it is not installed the whole program is skipped.
   Answer Ask(const std::string& role, const std::string& method, const std::string& target,
              const std::string& body = "", std::map<std::string, std::string> headers = {});
   // The account id. An empty `retention` leaves the ceiling.
@@ -105,11 +103,13 @@ class ServiceProcess {
   std::string Log() const;
 
  private:
+  ValidatingProxy* Proxy();  // null: ask directly
+
   std::filesystem::path dir_;
   std::unique_ptr<service::DemoClock> clock_;
   std::map<std::string, std::string> tokens_;
   pid_t supervisor_ = -1;
-  std::unique_ptr<ValidatingProxy> proxy_;
+  std::unique_ptr<ValidatingProxy> proxy_;  // while the service runs that it was started for
 };
 
 // The simulator of `platform` on the clock of `service`, which must outlive it.

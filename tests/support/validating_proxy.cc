@@ -50,6 +50,8 @@ ValidatingProxy::ValidatingProxy(const std::string& upstream, const fs::path& di
     const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     ::dup2(fd, STDOUT_FILENO);
     ::dup2(fd, STDERR_FILENO);
+    // It judges what is said, not to whom: the certificates of these tests are of other days.
+    ::setenv("NODE_TLS_REJECT_UNAUTHORIZED", "0", 1);
     ::execl(program.c_str(), program.c_str(), "proxy", document.c_str(), upstream.c_str(),
             "--errors", "--cors=false", "--verboseLevel", "warn", "--host", "127.0.0.1", "--port",
             port.c_str(), nullptr);
@@ -90,6 +92,8 @@ std::optional<RawResponse> ValidatingProxy::Ask(const std::string& method,
   if (!response) return std::nullopt;
   const std::size_t errors = response->body.find("stoplight.io/prism/errors#");
   if (errors == std::string::npos) {
+    // The proxy's own word about a service that it could not ask.
+    if (response->Header("x-request-id").empty()) return std::nullopt;
     ++answers_;
     return response;
   }

@@ -113,9 +113,10 @@ TEST(Egress, EveryAddressHasItsKind) {
 }
 
 TEST(Egress, OriginsThatAreTaken) {
-  const EgressPolicy policy = {.insecure_loopback = true,
-                               .private_hosts = {"pds.internal:8443", "Chat.Internal"},
-                               .ca_file = ""};
+  const EgressPolicy policy = {
+      .insecure_loopback = true,
+      .private_hosts = {"pds.internal:8443", "Chat.Internal", "10.0.0.5:8443", "localhost:9443"},
+      .ca_file = ""};
   struct Case {
     const char* text;
     bool tls;
@@ -129,6 +130,9 @@ TEST(Egress, OriginsThatAreTaken) {
       {"https://pds.internal:8443", true, "pds.internal", 8443, true},
       {"https://chat.internal", true, "chat.internal", 443, true},
       {"https://pds.internal", true, "pds.internal", 443, false},  // that port is not listed
+      {"https://10.0.0.5:8443", true, "10.0.0.5", 8443, true},
+      {"https://localhost:9443", true, "localhost", 9443, true},
+      {"https://8.8.8.8", true, "8.8.8.8", 443, false},
       {"http://127.0.0.1:8080", false, "127.0.0.1", 8080, false},
       {"http://127.8.8.8:1", false, "127.8.8.8", 1, false},
   };
@@ -180,6 +184,24 @@ TEST(Egress, OriginsThatAreRefused) {
       "http://2130706433:8080",
       "http://0.0.0.0:8080",
       "http://169.254.169.254",
+      // What leads inside whatever a resolver says, unless it is listed.
+      "https://localhost",
+      "https://chat.localhost",
+      "https://127.0.0.1",
+      "https://10.0.0.1",
+      "https://192.168.1.7",
+      "https://100.64.0.1",
+      // What is never connected to, and numbers that only a resolver takes for addresses.
+      "https://169.254.169.254",
+      "https://0.0.0.0",
+      "https://203.0.113.7",
+      "https://127.1",
+      "https://2130706433",
+      "https://0x7f.1",
+      "https://0x7f000001",
+      "https://010.0.0.1",
+      "https://1.2.3.4.5",
+      "https://bsky.1",
   };
   for (const char* const text : cases) {
     const Result<Origin> origin = ParseOrigin(text, policy);
@@ -203,19 +225,30 @@ const std::vector<std::string> kMixed = {"10.0.0.1",        "8.8.8.8",         "
 // followed (DNS rebinding).
 TEST(Egress, APublicHostIsReachedAtPublicAddressesOnly) {
   const Origin origin = {.host = "bsky.social"};
-  EXPECT_EQ(PermittedAddresses(origin, kMixed), (std::vector<std::string>{"8.8.8.8", "1.1.1.1"}));
-  EXPECT_TRUE(PermittedAddresses(origin, {"127.0.0.1", "10.1.2.3", "fe80::1"}).empty());
+  EXPECT_EQ(*PermittedAddresses(origin, kMixed), (std::vector<std::string>{"8.8.8.8", "1.1.1.1"}));
+  const auto inside = PermittedAddresses(origin, {"127.0.0.1", "10.1.2.3", "fe80::1"});
+  ASSERT_FALSE(inside);
+  EXPECT_EQ(inside.error().code, ErrorCode::kHostForbidden) << "a person must see to it";
 }
 
 TEST(Egress, APrivateHostMayBeInsideButNotEverywhere) {
   const Origin origin = {.host = "pds.internal", .private_allowed = true};
-  EXPECT_EQ(PermittedAddresses(origin, kMixed),
+  EXPECT_EQ(*PermittedAddresses(origin, kMixed),
             (std::vector<std::string>{"10.0.0.1", "8.8.8.8", "127.0.0.1", "fd00::1", "1.1.1.1"}));
 }
 
 TEST(Egress, PlainHttpStaysOnThisMachine) {
   const Origin origin = {.tls = false, .host = "127.0.0.1", .port = 80};
-  EXPECT_EQ(PermittedAddresses(origin, kMixed), (std::vector<std::string>{"127.0.0.1"}));
+  EXPECT_EQ(*PermittedAddresses(origin, kMixed), (std::vector<std::string>{"127.0.0.1"}));
+}
+
+TEST(Egress, AnEntryOfTheListIsAHostAndAtMostAPort) {
+  for (const char* entry : {"pds.internal", "pds.internal:8443", "10.0.0.5:1"}) {
+    EXPECT_TRUE(IsHostEntry(entry)) << entry;
+  }
+  for (const char* entry : {"", ":", "a:", "a:0", "a:65536", "a:b", "a/b", "https://a", "a..b"}) {
+    EXPECT_FALSE(IsHostEntry(entry)) << entry;
+  }
 }
 
 }  // namespace

@@ -117,5 +117,16 @@ TEST(Pacer, AHintIsNeverSoonerThanTheFirstBackOffNorLaterThanADay) {
   EXPECT_EQ(pacer.AfterError(kNow, far), kNow + hours(24));
 }
 
+TEST(Pacer, KnowsWhatOnlyAPersonCanRepair) {
+  for (const ErrorCode code : {ErrorCode::kCredentialDead, ErrorCode::kMissingPrivilege,
+                               ErrorCode::kOptionUnusable, ErrorCode::kHostForbidden}) {
+    EXPECT_TRUE(OnlyAPersonHelps(code)) << ToString(code);
+  }
+  for (const ErrorCode code : {ErrorCode::kPlatformUnavailable, ErrorCode::kRateLimited,
+                               ErrorCode::kProtocol, ErrorCode::kUnavailable}) {
+    EXPECT_FALSE(OnlyAPersonHelps(code)) << ToString(code);
+  }
+}
+
 }  // namespace
 }  // namespace mayfly::connectors

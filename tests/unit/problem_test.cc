@@ -45,6 +45,8 @@ constexpr Row kRows[] = {
     {ErrorCode::kAddsRecipient, 422, "adds-recipient"},
     {ErrorCode::kCredentialDead, 409, "credential-dead"},
     {ErrorCode::kMissingPrivilege, 409, "missing-privilege"},
+    {ErrorCode::kOptionUnusable, 422, "option-unusable"},
+    {ErrorCode::kHostForbidden, 422, "host-forbidden"},
     {ErrorCode::kRateLimited, 429, "platform-throttled"},
     {ErrorCode::kPlatformRejected, 422, "platform-rejected"},
     {ErrorCode::kPlatformUnavailable, 503, "platform-unavailable"},

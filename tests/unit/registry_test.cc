@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "connectors/factory.h"
+#include "connectors/options.h"
 
 namespace mayfly::connectors {
 namespace {
@@ -77,6 +78,66 @@ TEST(Factory, RefusesASecretAmongTheOpenOptions) {
   ConnectorContext context = GoodContext();
   context.options["password"] = "app-password";
   ExpectRefused("bluesky", context, "password");
+}
+
+TEST(Factory, RefusesAValueThatCanNeverWork) {
+  ConnectorContext context = GoodContext();
+  context.options["service"] = "https://10.0.0.1";
+  const auto made = MakeConnector("bluesky", context);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, ErrorCode::kOptionUnusable);
+  EXPECT_EQ(made.error().field, "service");
+}
+
+OptionInfo OptionOf(const char* platform, std::string_view name) {
+  for (const OptionInfo& option : FindConnector(platform)->options) {
+    if (option.name == name) return option;
+  }
+  ADD_FAILURE() << name;
+  return {};
+}
+
+TEST(Options, AreJudgedWithoutTheConnector) {
+  struct Case {
+    const char* platform;
+    const char* option;
+    std::string value;
+    bool usable;
+  };
+  const EgressPolicy egress = {.private_hosts = {"social.internal:8443"}};
+  const Case cases[] = {
+      {"mastodon", "server", "https://social.example.org", true},
+      {"mastodon", "server", "HTTPS://Social.Example.org/", true},
+      {"mastodon", "server", "https://social.internal:8443", true},
+      {"mastodon", "server", "social.example.org", false},
+      {"mastodon", "server", "http://social.example.org", false},
+      {"mastodon", "server", "http://127.0.0.1:3000", false},
+      {"mastodon", "server", "https://127.0.0.1", false},
+      {"mastodon", "server", "https://social.example.org/@office", false},
+      {"mastodon", "server", "https://social.example.org:8443", false},
+      {"mastodon", "server", "https://social.example.org:99999", false},
+      {"mastodon", "server", "///", false},
+      {"mastodon", "access_token", std::string(4096, 'x'), true},
+      {"mastodon", "access_token", std::string(4097, 'x'), false},
+      {"mastodon", "access_token", "two words", false},
+      {"bluesky", "identifier", "@council.example.org", true},
+      {"bluesky", "identifier", "did:plc:abc", true},
+      {"bluesky", "identifier", "@", false},
+      {"bluesky", "identifier", "the council", false},
+      {"bluesky", "identifier", "\xc3\xbc.example", false},
+      {"bluesky", "identifier", std::string(254, 'x'), false},
+      {"bluesky", "password", "a pass phrase \xc3\xbc", true},
+      {"bluesky", "password", std::string(513, 'x'), false},
+  };
+  for (const Case& c : cases) {
+    const Status judged = CheckOption(OptionOf(c.platform, c.option), c.value, egress);
+    EXPECT_EQ(judged.has_value(), c.usable) << c.option << " " << c.value;
+    if (judged) continue;
+    EXPECT_EQ(judged.error().code, ErrorCode::kOptionUnusable) << c.value;
+    EXPECT_EQ(judged.error().field, c.option);
+    EXPECT_EQ(judged.error().message.find(c.value), std::string::npos) << "quoted: " << c.value;
+    EXPECT_TRUE(judged.error().message.ends_with('.')) << judged.error().message;
+  }
 }
 
 TEST(Factory, RefusesAMissingOption) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "connectors/options.h"
 #include "connectors/registry.h"
 #include "service/api/handlers/handler_support.h"
 #include "service/api/input.h"
@@ -25,18 +26,32 @@ AccountView ViewOf(const Actor& actor) {
 
 Response AccountDocument(const Call& call, int status, const Account& account) {
   const AccountView view = ViewOf(call.actor);
+  const ShownBudget budget = call.context.runtime->Budget(account.id);
   Response response =
-      Document(status, [&](json::Writer& writer) { Render(writer, account, view); });
+      Document(status, [&](json::Writer& writer) { Render(writer, account, view, &budget); });
   // Only who may change it is shown its revision.
   if (view != AccountView::kAdministrator) return Tagged(call.context, std::move(response));
   return Tagged(call.context, std::move(response), account.revision);
+}
+
+// A value that no worker could use is refused here, at once.
+Status CheckValue(const connectors::OptionInfo& option, const std::string& value,
+                  const std::string& pointer, const connectors::EgressPolicy& egress) {
+  MAYFLY_RETURN_IF_ERROR(
+      CheckLine(value, option.secret ? kSecretBytesMax : kOptionBytesMax, pointer));
+  auto usable = connectors::CheckOption(option, value, egress);
+  if (usable) return {};
+  Error error = std::move(usable).error();
+  error.field = pointer;
+  return Fail(std::move(error));
 }
 
 // The values of `options` or of `credential`, each a known option of the right kind. `at` is the
 // pointer to the object, which may be absent (null).
 Result<std::map<std::string, std::string>> ReadOptions(const json::Value* object,
                                                        const std::string& at, bool secret,
-                                                       const connectors::ConnectorInfo& info) {
+                                                       const connectors::ConnectorInfo& info,
+                                                       const connectors::EgressPolicy& egress) {
   std::map<std::string, std::string> values;
   if (object != nullptr && !object->is_object()) {
     return Fail(ErrorCode::kInvalidArgument, "It must be an object of strings.", at);
@@ -60,7 +75,7 @@ Result<std::map<std::string, std::string>> ReadOptions(const json::Value* object
       if (text == nullptr) {
         return Fail(ErrorCode::kInvalidArgument, "It must be a string.", pointer);
       }
-      MAYFLY_RETURN_IF_ERROR(CheckLine(*text, secret ? kSecretBytesMax : kOptionBytesMax, pointer));
+      MAYFLY_RETURN_IF_ERROR(CheckValue(*known, *text, pointer, egress));
       values.emplace(known->name, *text);
     }
   }
@@ -114,10 +129,11 @@ Result<Response> Create(const Call& call) {
   store::Accounts::NewAccount account;
   account.platform = info->name;
   MAYFLY_ASSIGN_OR_RETURN(account.label, ReadLabel(body));
-  MAYFLY_ASSIGN_OR_RETURN(account.options,
-                          ReadOptions(body.Find("options"), "/options", /*secret=*/false, *info));
   MAYFLY_ASSIGN_OR_RETURN(
-      auto secrets, ReadOptions(body.Find("credential"), "/credential", /*secret=*/true, *info));
+      account.options,
+      ReadOptions(body.Find("options"), "/options", /*secret=*/false, *info, call.context.egress));
+  MAYFLY_ASSIGN_OR_RETURN(auto secrets, ReadOptions(body.Find("credential"), "/credential",
+                                                    /*secret=*/true, *info, call.context.egress));
   account.credential = ToCredential(secrets);
   MAYFLY_ASSIGN_OR_RETURN(account.retention, ReadRetention(body));
   MAYFLY_ASSIGN_OR_RETURN(const Account created,
@@ -189,7 +205,8 @@ Result<Response> PutCredential(const Call& call) {
   if (info == nullptr) return Fail(ErrorCode::kInternal, "account without a connector");
   auto body = json::Parse(call.request.body, {.bytes_max = kBodyBytesMax, .items_max = 100});
   if (!body) return Fail(ErrorCode::kInvalidArgument, "The body is not one valid JSON document.");
-  MAYFLY_ASSIGN_OR_RETURN(auto secrets, ReadOptions(&*body, "", /*secret=*/true, *info));
+  MAYFLY_ASSIGN_OR_RETURN(auto secrets,
+                          ReadOptions(&*body, "", /*secret=*/true, *info, call.context.egress));
   MAYFLY_ASSIGN_OR_RETURN(const Account changed,
                           call.context.runtime->ReplaceCredential(account.id, ToCredential(secrets),
                                                                   match.revision, call.actor));

@@ -23,10 +23,11 @@ struct Call {
 
 using StoreHandler = std::function<Result<Response>(const Call&)>;
 
-// What a GET answers, with its ETag unless the handler set one; 304 when the client has it.
+// What a GET answers, with its ETag unless the handler set one; 304 when the client has it. A
+// stream goes on and is never the same.
 inline Response Fresh(const ApiContext& context, const Request& request, Response response) {
   const bool read = request.method == "GET" || request.method == "HEAD";
-  if (!read || response.status != 200) return response;
+  if (!read || response.status != 200 || response.events) return response;
   if (response.Header("ETag") == nullptr) response = Tagged(context, std::move(response));
   return Conditional(request, std::move(response));
 }

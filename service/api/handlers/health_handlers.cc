@@ -99,7 +99,7 @@ Response About(const ApiContext& context) {
     writer.EndObject();
     writer.Key("sandbox");
     Render(writer, context.sandbox);
-    writer.Field("insecure_loopback", context.insecure_loopback);
+    writer.Field("insecure_loopback", context.egress.insecure_loopback);
     writer.EndObject();
   });
 }
@@ -147,6 +147,14 @@ constexpr ProblemPage kProblemPages[] = {
      "The platform no longer accepts the account's credential, or the account was disconnected. An "
      "administrator has to renew it; nothing is sent until then."},
     {"missing-privilege", "The account's credential lacks a permission on the platform."},
+    {"option-unusable",
+     "What errors names can never work on this installation, and detail says what would. A server "
+     "is given as https://, a name and at most a port. One inside your own network has to be "
+     "listed under [egress] allow in the configuration; the service is restarted then."},
+    {"host-forbidden",
+     "The name of the account's server resolves to addresses that are not public, and nothing here "
+     "may connect to them. Correct the name (connect the account anew), the DNS, or list the "
+     "server under [egress] allow in the configuration and restart the service."},
     {"platform-throttled", "The platform asks us to wait; retry_at says until when."},
     {"platform-rejected", "The platform understood the request and refuses it."},
     {"platform-unavailable",

@@ -156,6 +156,7 @@ Result<Response> ListTokens(const Call& call) {
 Result<Response> RevokeToken(const Call& call) {
   MAYFLY_RETURN_IF_ERROR(
       call.store.tokens().Revoke(call.request.captures.at("token"), call.actor, call.now));
+  if (call.context.streams != nullptr) call.context.streams->End(call.request.captures.at("token"));
   Response response;
   response.status = 204;
   return response;
@@ -245,7 +246,7 @@ Result<Response> GetStatus(const Call& call) {
     for (const std::string& reason : health.reasons) writer.String(reason);
     writer.EndArray();
     writer.Field("p2_grade", call.context.p2_grade);
-    writer.Field("insecure_loopback", call.context.insecure_loopback);
+    writer.Field("insecure_loopback", call.context.egress.insecure_loopback);
     RenderHttp(writer, call.context);
     writer.Key("sandbox");
     Render(writer, call.context.sandbox);
