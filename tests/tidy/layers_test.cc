@@ -131,6 +131,8 @@ const std::vector<WordRule>& WordRules() {
            "store/outbox_queue.cc", "store/tokens.cc",
            // Frames between core and worker, and the sealing of a rotated credential.
            "service/link/convert.cc", "service/worker/worker.cc",
+           // A passphrase becomes a key.
+           "store/keys/passphrase.cc",
            // Compares handles.
            "connectors/mentions.cc",
            // What people may read or give: the REST API and the printed token.
