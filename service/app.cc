@@ -1,8 +1,12 @@
 #include "service/app.h"
 
 #include <atomic>
+#include <cerrno>
+#include <condition_variable>
 #include <csignal>
+#include <fcntl.h>
 #include <iostream>
+#include <mutex>
 #include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +17,7 @@
 #include "service/api/auth.h"
 #include "service/expiry/expiry_job.h"
 #include "service/logging.h"
+#include "service/master_key_source.h"
 #include "service/metrics.h"
 #include "service/open_store.h"
 #include "service/sandbox/sandbox.h"
@@ -61,13 +66,22 @@ class App {
 
   int Run() {
     if (auto hardened = HardenProcess(); !hardened) return Refuse("harden", hardened.error());
-    auto master = store::LoadMasterKey(config_.master_key);
+    auto masters = LoadMasterKeys(config_);
     if (auto sandbox = EnterSandbox(); !sandbox) return Refuse("sandbox", sandbox.error());
-    if (!master) {
-      Seal(master.error());
-    } else if (auto opened = OpenStoreAndCatchUp(*std::move(master)); !opened) {
-      if (opened.error().code != ErrorCode::kSealed) return Refuse("store", opened.error());
-      Seal(opened.error());
+    LoadCertificate();
+    if (!masters) {
+      Seal(masters.error());
+    } else {
+      KeepNext(*masters);
+      if (auto opened = OpenStoreAndCatchUp(*std::move(masters)); !opened) {
+        if (opened.error().code != ErrorCode::kSealed) return Refuse("store", opened.error());
+        Seal(opened.error());
+      }
+    }
+    if (store_ == nullptr) {
+      SealedService sealed(*this);
+      if (auto served = sealed.Start(); !served) return Refuse("listen", served.error());
+      if (const std::optional<int> code = sealed.AwaitKey()) return *code;
     }
     if (auto served = Serve(); !served) return Refuse("listen", served.error());
     const int code = WatchControl();
@@ -89,7 +103,69 @@ class App {
     Log(LogLevel::kError, "core.sealed", {{LogKey::kError, ToString(error.code)}});
     const std::lock_guard lock(health_mutex_);
     health_.sealed = true;
-    health_.sealed_reason = "the master key is missing or is not the one that wraps these keys";
+    if (error.field == "passphrase") {
+      health_.sealed_reason = "waiting for the passphrase: mayfly unseal";
+    } else if (error.field == "keys-rolled-back") {
+      health_.sealed_reason = "the key files are older than the store";
+    } else {
+      health_.sealed_reason = "the master key is missing or is not the one that wraps these keys";
+    }
+  }
+
+  // Replacing a master key that comes as a credential takes the one that will come.
+  void KeepNext(const MasterKeys& masters) {
+    if (config_.key_source != KeySource::kCredential) return;
+    for (const MasterKey& master : masters) {
+      if (master.next) next_credential_ = store::SecretKey::FromBytes(master.key.bytes());
+    }
+  }
+
+  // On an API thread; RotateMaster lets one through at a time, and so does the lock here.
+  Status RotateMasterKey(const api::KeyOffer& offer, const Actor& actor) {
+    const std::lock_guard lock(rotation_mutex_);
+    const auto rotate = [&](const store::SecretKey& next) {
+      return store_->RotateMasterKey(next, actor, clock_);
+    };
+    Status rotated = Fail(ErrorCode::kInternal, "no source");
+    switch (config_.key_source) {
+      case KeySource::kFile: {
+        const auto next = MasterKeysOf(offer.master_key);
+        if (!next) return Fail(ErrorCode::kInvalidArgument, "This is not a master key.");
+        rotated = rotate(next->front().key);
+        break;
+      }
+      case KeySource::kCredential:
+        if (next_credential_.empty()) {
+          return Fail(ErrorCode::kInvalidArgument,
+                      "Give the unit the next master key as a second credential, "
+                      "mayfly.master-key.next, and restart the service first.");
+        }
+        rotated = rotate(next_credential_);
+        break;
+      case KeySource::kPassphrase:
+        rotated = RotatePassphrase(offer.passphrase, rotate);
+        break;
+    }
+    Log(rotated ? LogLevel::kInfo : LogLevel::kError,
+        rotated ? "master-key.rotated" : "master-key.not-rotated");
+    return rotated;
+  }
+
+  template <class Rotate>
+  Status RotatePassphrase(const store::Passphrase& passphrase, Rotate rotate) {
+    // What an earlier try left comes first: its record must not be overwritten before the keys
+    // are off it.
+    if (!next_passphrase_key_.empty()) {
+      MAYFLY_RETURN_IF_ERROR(rotate(next_passphrase_key_));
+      MAYFLY_RETURN_IF_ERROR(store::AdoptNextPassphrase(config_.keys_dir()));
+    }
+    MAYFLY_ASSIGN_OR_RETURN(
+        next_passphrase_key_,
+        store::SetPassphrase(config_.keys_dir(), store::PassphraseRecord::kNext, passphrase, {}));
+    MAYFLY_RETURN_IF_ERROR(rotate(next_passphrase_key_));
+    MAYFLY_RETURN_IF_ERROR(store::AdoptNextPassphrase(config_.keys_dir()));
+    next_passphrase_key_ = {};
+    return {};
   }
 
   Status EnterSandbox() {
@@ -113,8 +189,22 @@ class App {
     return {};
   }
 
-  Status OpenStoreAndCatchUp(store::SecretKey master) {
-    MAYFLY_ASSIGN_OR_RETURN(store_, OpenStore(config_, std::move(master), /*create=*/false));
+  Status OpenStoreAndCatchUp(MasterKeys masters) {
+    MAYFLY_ASSIGN_OR_RETURN(
+        OpenedStore opened,
+        OpenStore(config_, std::move(masters), /*create=*/false, hooks_.rotation_fail_point));
+    store_ = std::move(opened.store);
+    standing_ = std::move(opened.standing);
+    if (!standing_.overwriting_holds) Log(LogLevel::kError, "keys.overwriting-does-not-hold");
+    if (store::UnlockedKeys() > 0) {
+      std::cerr << "mayfly: keys cannot be locked into memory and may reach swap; raise the limit "
+                   "of locked memory (LimitMEMLOCK=64M in the unit, ulimit -l 65536)\n";
+      Log(LogLevel::kError, "keys.not-locked",
+          {{LogKey::kCount, static_cast<std::int64_t>(store::UnlockedKeys())}});
+      sandbox_.missing.push_back(
+          "Keys are not locked into memory and may reach swap: the limit of locked memory is too "
+          "low.");
+    }
     changes_.OnNews([this] { streams_.Wake(); });
     store_->SetObserver(&changes_);
     MAYFLY_ASSIGN_OR_RETURN(const auto known_time, store_->LoadClock());
@@ -168,25 +258,24 @@ class App {
   }
 
   Status Serve() {
-    LoadCertificate();
     context_.store = store_.get();
     context_.clock = &clock_;
     context_.certain_clock = &clock_;
     context_.changes = &changes_;
     context_.streams = &streams_;
     context_.rate_limiter = &rate_limiter_;
-    context_.runtime = runners_ ? &*runners_ : nullptr;
-    context_.about = config_.about;
-    context_.sandbox = sandbox_;
-    context_.egress = config_.egress;
-    context_.zone_name = config_.zone_name;
-    context_.version = kVersion;
-    context_.transport = TransportOf(config_);
+    context_.runtime = &*runners_;
+    Describe(context_);
+    context_.p2_grade = ToString(standing_.grade);
+    context_.p2_reason = standing_.reason;
+    context_.file_system = standing_.file_system;
+    context_.overwriting_holds = standing_.overwriting_holds;
+    context_.rotate_master_key = [this](const api::KeyOffer& offer, const Actor& actor) {
+      return RotateMasterKey(offer, actor);
+    };
     if (certificates_) {
-      context_.certificates = &*certificates_;
       context_.reload = [this] { return ReloadCertificate(); };
     }
-    context_.health = [this] { return Health(); };
     context_.metrics_text = [this] {
       return RenderMetrics(
           {.store = *store_,
@@ -196,25 +285,35 @@ class App {
            .clock = clock_.view(),
            .now = clock_.Now()});
     };
-    if (store_ != nullptr) context_.cursor_key = store_->PageCursorKey();
+    context_.cursor_key = store_->PageCursorKey();
     router_ = api::MakeRouter(context_);
-    api::Authenticator authenticate = [](const api::Request&) -> Result<Actor> {
-      return Fail(ErrorCode::kNotFound, "sealed: nobody is known");
-    };
-    if (store_ != nullptr) authenticate = api::MakeAuthenticator(store_->tokens(), clock_);
-    server_.emplace(router_, std::move(authenticate), config_.limits,
-                    api::ServerOptions{.certificates = context_.certificates,
-                                       .trusted_proxies = config_.trusted_proxies,
-                                       .clock = &clock_});
-    server_->SetReady(store_ != nullptr);
+    server_.emplace(router_, api::MakeAuthenticator(store_->tokens(), clock_), config_.limits,
+                    TransportOptions());
+    server_->SetReady(true);
     MAYFLY_RETURN_IF_ERROR(server_->Start(InheritedListeners(config_)));
-    if (store_ != nullptr) {
-      expiry_->Start();
-      MAYFLY_RETURN_IF_ERROR(runners_->StartAll());
-    }
+    expiry_->Start();
+    MAYFLY_RETURN_IF_ERROR(runners_->StartAll());
     MAYFLY_RETURN_IF_ERROR(control_.SayReady());
-    Log(LogLevel::kInfo, store_ != nullptr ? "core.ready" : "core.ready-sealed");
+    Log(LogLevel::kInfo, "core.ready");
     return {};
+  }
+
+  // What is the same sealed and open.
+  void Describe(api::ApiContext& context) {
+    context.clock = &clock_;
+    context.about = config_.about;
+    context.sandbox = sandbox_;
+    context.egress = config_.egress;
+    context.zone_name = config_.zone_name;
+    context.version = kVersion;
+    context.transport = TransportOf(config_);
+    if (certificates_) context.certificates = &*certificates_;
+    context.health = [this] { return Health(); };
+  }
+  api::ServerOptions TransportOptions() {
+    return {.certificates = certificates_ ? &*certificates_ : nullptr,
+            .trusted_proxies = config_.trusted_proxies,
+            .clock = &clock_};
   }
 
   api::HealthView Health() {
@@ -268,27 +367,34 @@ class App {
         Log(LogLevel::kError, "control.refused", {{LogKey::kError, ToString(event.error().code)}});
         return 1;
       }
-      if (auto* started = std::get_if<ControlClient::WorkerStarted>(&*event)) {
-        if (workers_) {
-          workers_->OnStarted(std::move(*started));
-        } else {
-          ::close(started->pipes.to_worker);
-          ::close(started->pipes.from_worker);
-        }
-      } else if (auto* ended = std::get_if<ControlClient::WorkerEnded>(&*event)) {
-        if (workers_) workers_->OnEnded(*ended);
-      } else if (const auto* kernel = std::get_if<ControlClient::KernelClock>(&*event)) {
-        clock_.NoteKernel(kernel->synchronised);
-      } else if (std::holds_alternative<ControlClient::ReloadAsked>(*event)) {
-        if (certificates_) {
-          (void)ReloadCertificate();  // it has told what went wrong
-        } else {
-          Log(LogLevel::kInfo, "tls.nothing-to-reload");
-        }
-      } else {
-        return 0;  // asked to drain, or the supervisor is gone: the same orderly end
-      }
+      if (const std::optional<int> code = HandleControl(*event)) return *code;
     }
+  }
+
+  // The exit code when this is the end.
+  std::optional<int> HandleControl(ControlClient::Event& event) {
+    if (auto* started = std::get_if<ControlClient::WorkerStarted>(&event)) {
+      if (workers_) {
+        workers_->OnStarted(std::move(*started));
+      } else {
+        ::close(started->pipes.to_worker);
+        ::close(started->pipes.from_worker);
+      }
+    } else if (auto* ended = std::get_if<ControlClient::WorkerEnded>(&event)) {
+      if (workers_) workers_->OnEnded(*ended);
+    } else if (const auto* kernel = std::get_if<ControlClient::KernelClock>(&event)) {
+      clock_.NoteKernel(kernel->synchronised);
+    } else if (std::holds_alternative<ControlClient::ReloadAsked>(event)) {
+      if (certificates_) {
+        (void)ReloadCertificate();  // it has told what went wrong
+      } else {
+        Log(LogLevel::kInfo, "tls.nothing-to-reload");
+      }
+    } else if (std::holds_alternative<ControlClient::DrainAsked>(event) ||
+               std::holds_alternative<ControlClient::SupervisorGone>(event)) {
+      return 0;  // asked to drain, or the supervisor is gone: the same orderly end
+    }
+    return std::nullopt;
   }
 
   void Stop() {
@@ -309,6 +415,153 @@ class App {
     Log(LogLevel::kInfo, "core.stopped");
   }
 
+  // The service while it has no master key: health, and a door for the key. It listens through
+  // copies of the descriptors, so that the real service begins with everything as it was started.
+  class SealedService {
+   public:
+    explicit SealedService(App& app) : app_(app), passphrase_fd_(app.hooks_.passphrase_fd) {
+      line_.reserve(store::kPassphraseBytesMax + 1);
+    }
+    ~SealedService() {
+      WipeString(line_);
+      FailPending();
+      if (server_) server_->Drain(app_.config_.drain_deadline / 2);
+    }
+
+    Status Start() {
+      app_.Describe(context_);
+      // Not App::Health: the store may be opened on the main thread while somebody asks.
+      context_.health = [this] {
+        const std::lock_guard lock(app_.health_mutex_);
+        return app_.health_;
+      };
+      context_.p2_grade = ToString(StandingOf(app_.config_, {}).grade);
+      context_.unseal = [this](const api::KeyOffer& offer) { return Offer(offer); };
+      router_ = api::MakeRouter(context_);
+      server_.emplace(
+          router_,
+          [](const api::Request& request) -> Result<Actor> {
+            if (request.admin_socket) return Actor{.id = "cli"};
+            return Fail(ErrorCode::kNotFound, "sealed: nobody is known");
+          },
+          app_.config_.limits, app_.TransportOptions());
+      std::vector<api::Listener> listeners = InheritedListeners(app_.config_);
+      for (api::Listener& listener : listeners) {
+        listener.fd = ::fcntl(listener.fd, F_DUPFD_CLOEXEC, 0);
+      }
+      MAYFLY_RETURN_IF_ERROR(server_->Start(std::move(listeners)));
+      MAYFLY_RETURN_IF_ERROR(app_.control_.SayReady());
+      Log(LogLevel::kInfo, "core.ready-sealed");
+      return {};
+    }
+
+    // The main thread until the store is open (nothing) or the core is to end (its exit code).
+    std::optional<int> AwaitKey() {
+      while (true) {
+        auto event = app_.control_.Next(passphrase_fd_);
+        if (!event) {
+          Log(LogLevel::kError, "control.refused",
+              {{LogKey::kError, ToString(event.error().code)}});
+          return 1;
+        }
+        if (std::holds_alternative<ControlClient::OtherReadable>(*event)) {
+          ReadPassphraseLine();
+        } else if (!std::holds_alternative<ControlClient::Woken>(*event)) {
+          if (const std::optional<int> code = app_.HandleControl(*event)) return code;
+        }
+        if (std::optional<Error> fatal = TryPending()) return Refuse("store", *fatal);
+        if (app_.store_ != nullptr) return std::nullopt;
+      }
+    }
+
+   private:
+    // On an API thread. The main thread opens the store and says how it went.
+    Status Offer(const api::KeyOffer& offer) {
+      const std::lock_guard one(offer_mutex_);
+      MAYFLY_ASSIGN_OR_RETURN(MasterKeys masters,
+                              !offer.master_key.empty()
+                                  ? MasterKeysOf(offer.master_key)
+                                  : MasterKeysOf(app_.config_, offer.passphrase));
+      std::unique_lock lock(pending_mutex_);
+      if (closed_) return Fail(ErrorCode::kUnavailable, "the service stops");
+      pending_ = std::move(masters);
+      answer_.reset();
+      app_.control_.Wake();
+      answered_.wait(lock, [&] { return answer_.has_value(); });
+      return *answer_;
+    }
+
+    // On the main thread. An error here is one for which no master key is to blame.
+    std::optional<Error> TryPending() {
+      std::optional<MasterKeys> masters;
+      {
+        const std::lock_guard lock(pending_mutex_);
+        masters.swap(pending_);
+      }
+      if (!masters) return std::nullopt;
+      const Status opened = app_.OpenStoreAndCatchUp(*std::move(masters));
+      if (!opened && opened.error().code == ErrorCode::kSealed) app_.Seal(opened.error());
+      Answer(opened);
+      if (opened) {
+        const std::lock_guard lock(app_.health_mutex_);
+        app_.health_ = {};
+        return std::nullopt;
+      }
+      if (opened.error().code == ErrorCode::kSealed) return std::nullopt;
+      return opened.error();
+    }
+
+    void Answer(const Status& status) {
+      const std::lock_guard lock(pending_mutex_);
+      answer_ = status;
+      answered_.notify_all();
+    }
+
+    void FailPending() {
+      const std::lock_guard lock(pending_mutex_);
+      closed_ = true;
+      if (!pending_) return;
+      pending_.reset();
+      answer_ = Fail(ErrorCode::kUnavailable, "the service stops");
+      answered_.notify_all();
+    }
+
+    // One line, as much of it as is there; a whole one is tried.
+    void ReadPassphraseLine() {
+      char byte = 0;
+      const ssize_t got = ::read(passphrase_fd_, &byte, 1);
+      if (got < 0 && errno == EINTR) return;
+      if (got <= 0) {
+        ::close(passphrase_fd_);
+        passphrase_fd_ = -1;
+        if (line_.empty()) return;
+      } else if (byte != '\n' && line_.size() < store::kPassphraseBytesMax) {
+        line_.push_back(byte);
+        return;
+      }
+      const store::Passphrase passphrase(line_);
+      WipeString(line_);
+      line_.reserve(store::kPassphraseBytesMax + 1);
+      auto masters = MasterKeysOf(app_.config_, passphrase);
+      if (!masters) return app_.Seal(masters.error());
+      const std::lock_guard lock(pending_mutex_);
+      pending_ = *std::move(masters);
+    }
+
+    App& app_;
+    int passphrase_fd_;
+    std::string line_;
+    api::ApiContext context_;
+    api::Router router_;
+    std::optional<api::Server> server_;
+    std::mutex offer_mutex_;  // one offer at a time: each costs memory
+    std::mutex pending_mutex_;
+    std::condition_variable answered_;
+    std::optional<MasterKeys> pending_;
+    std::optional<Status> answer_;
+    bool closed_ = false;
+  };
+
   const Config config_;
   const CoreHooks& hooks_;
   const std::unique_ptr<Clock> machine_clock_;
@@ -322,6 +575,10 @@ class App {
   std::mutex health_mutex_;
   api::HealthView health_;
   std::unique_ptr<store::Store> store_;
+  P2Standing standing_;
+  store::SecretKey next_credential_;
+  std::mutex rotation_mutex_;
+  store::SecretKey next_passphrase_key_;  // of a change of passphrase that did not reach its end
   std::optional<ExpiryJob> expiry_;
   std::optional<WorkerPool> workers_;
   std::optional<AccountRunners> runners_;

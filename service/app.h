@@ -1,11 +1,11 @@
 // The core: everything that may see messages, in one process that cannot open a connection.
 //
 // Start order, each step only when the one before holds:
-//   configuration -> logging -> not dumpable -> master key -> sandbox on all threads -> keys ->
-//   store -> overdue expiry -> interrupted replies -> certificate -> port -> accounts ->
-//   expiry thread
-// Stop is the reverse. Without a usable master key the service is sealed: it answers health and
-// nothing else, and touches no file.
+//   configuration -> logging -> not dumpable -> master key -> sandbox on all threads -> (sealed:
+//   health and unseal only, until a master key comes) -> keys -> store -> overdue expiry ->
+//   interrupted replies -> certificate -> port -> accounts -> expiry thread
+// Stop is the reverse. Without a usable master key the service is sealed: it answers health, takes
+// a key over the admin socket or a descriptor, and touches no file.
 #ifndef MAYFLY_SERVICE_APP_H_
 #define MAYFLY_SERVICE_APP_H_
 
@@ -16,6 +16,7 @@
 
 #include "service/config.h"
 #include "store/expiry/purge.h"
+#include "store/keys/key_vault.h"
 
 namespace mayfly::service {
 
@@ -26,7 +27,9 @@ struct CoreHooks {
   std::function<std::unique_ptr<BootTimer>()> make_boot_timer;  // likewise
   bool kernel_keeps_time = true;  // false when make_clock's clock is not the kernel's
   std::function<void(store::PurgeStep, ExpiryDay)> purge_fail_point;
+  std::function<void(store::RotationStep)> rotation_fail_point;
   std::optional<std::chrono::milliseconds> worker_restart_delay;  // instead of a growing one
+  int passphrase_fd = -1;  // where lines with passphrases come from while it is sealed
 };
 
 // Exit codes that the supervisor does not answer with a restart (sysexits.h).

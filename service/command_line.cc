@@ -1,10 +1,12 @@
 #include "service/command_line.h"
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <fcntl.h>
 #include <iostream>
 #include <memory>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,15 +14,21 @@
 #include <CLI/CLI.hpp>
 
 #include "service/admin_client.h"
+#include "service/master_key_source.h"
 #include "service/open_store.h"
+#include "service/read_passphrase.h"
 #include "service/supervisor/supervisor.h"
 #include "service/version.h"
+#include "store/keys/master_key.h"
 #include "store/model/json.h"
 
 namespace mayfly::service {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Past every listener that a configuration can have.
+constexpr int kInheritedFdFirst = 64;
 
 int Complain(const Error& error) {
   std::cerr << "mayfly: " << error.message << "\n";
@@ -55,8 +63,15 @@ std::string TokenRequest(const std::string& role, const std::string& label, int 
 
 // Either the running service answers, or nobody serves and the store is ours to open.
 Result<std::unique_ptr<store::Store>> OpenAlone(const Config& config) {
-  MAYFLY_ASSIGN_OR_RETURN(store::SecretKey master, store::LoadMasterKey(config.master_key));
-  return OpenStore(config, std::move(master), /*create=*/false);
+  auto masters = LoadMasterKeys(config);
+  if (!masters && masters.error().field == "passphrase") {
+    MAYFLY_ASSIGN_OR_RETURN(const store::Passphrase passphrase, ReadPassphrase(-1, "Passphrase: "));
+    masters = MasterKeysOf(config, passphrase);
+  }
+  if (!masters) return Fail(std::move(masters).error());
+  MAYFLY_ASSIGN_OR_RETURN(OpenedStore opened,
+                          OpenStore(config, *std::move(masters), /*create=*/false));
+  return std::move(opened.store);
 }
 
 Result<LocalResponse> AskService(const Config& config, const std::string& method,
@@ -209,6 +224,109 @@ int ReloadCertificate(const Config& config) {
   return 0;
 }
 
+// The body of a request that carries a master key. The caller wipes it.
+std::string KeyRequest(const char* member, const std::string& value) {
+  std::string body;
+  json::Writer writer(&body);
+  writer.StartObject();
+  if (member != nullptr) writer.Field(member, value);
+  writer.EndObject();
+  return body;
+}
+
+int PassKeyOn(const Config& config, const char* target, std::string body) {
+  auto answer = AskService(config, "POST", target, body);
+  WipeString(body);
+  if (!answer) return Complain(answer.error());
+  return 0;
+}
+
+int Unseal(const Config& config, int passphrase_fd) {
+  if (config.key_source == KeySource::kPassphrase) {
+    const auto passphrase = ReadPassphrase(passphrase_fd, "Passphrase: ");
+    if (!passphrase) return Complain(passphrase.error());
+    return PassKeyOn(config, "/admin/unseal", KeyRequest("passphrase", passphrase->Reveal()));
+  }
+  auto masters = LoadMasterKeys(config);
+  if (!masters) return Complain(masters.error());
+  int code = 1;
+  for (const MasterKey& master : *masters) {
+    std::string line = store::RenderMasterKey(master.key);
+    code = PassKeyOn(config, "/admin/unseal", KeyRequest("master_key", line));
+    WipeString(line);
+    if (code == 0) break;
+  }
+  return code;
+}
+
+// The next key lies where the next start finds it before the first key file is wrapped with it, and
+// the old one goes when the last one is. Interrupted anywhere, the same command goes on.
+int RotateMasterKey(const Config& config, int passphrase_fd) {
+  constexpr const char* kTarget = "/admin/master-key/rotate";
+  if (config.key_source == KeySource::kPassphrase) {
+    const auto passphrase = ReadNewPassphrase(passphrase_fd);
+    if (!passphrase) return Complain(passphrase.error());
+    const int code = PassKeyOn(config, kTarget, KeyRequest("passphrase", passphrase->Reveal()));
+    if (code == 0) std::cout << "From now on the new passphrase opens the keys, and no other.\n";
+    return code;
+  }
+  if (config.key_source == KeySource::kCredential) {
+    const int code = PassKeyOn(config, kTarget, KeyRequest(nullptr, ""));
+    if (code == 0) {
+      std::cout << "The keys are under " << kNextCredentialName << ". Make it " << kCredentialName
+                << " in the unit before the next start, drop the second line, and destroy the old "
+                   "key.\n";
+    }
+    return code;
+  }
+  const fs::path next = store::NextMasterKeyFile(config.master_key);
+  std::error_code error;
+  if (!fs::exists(next, error)) {
+    if (auto made = store::CreateMasterKey(next); !made) return Complain(made.error());
+  }
+  const auto key = store::LoadMasterKey(next);
+  if (!key) return Complain(key.error());
+  std::string line = store::RenderMasterKey(*key);
+  const int code = PassKeyOn(config, kTarget, KeyRequest("master_key", line));
+  WipeString(line);
+  if (code != 0) {
+    std::cerr << "mayfly: " << next.string() << " stays: run the command again\n";
+    return code;
+  }
+  if (auto adopted = store::AdoptNextMasterKey(config.master_key); !adopted) {
+    return Complain(adopted.error());
+  }
+  std::cout << "The keys are under the new master key in " << config.master_key.string()
+            << ". The old one opens nothing any more; replace your copy of it.\n";
+  return 0;
+}
+
+// A descriptor from which the core reads the passphrase, or -1. Asks at the terminal in a process
+// of its own: the supervisor, which this process becomes, never sees it.
+int PassphraseDescriptor(const Config& config, int passphrase_fd) {
+  if (config.key_source != KeySource::kPassphrase) return -1;
+  if (passphrase_fd >= 0) return ::fcntl(passphrase_fd, F_DUPFD, kInheritedFdFirst);
+  if (::isatty(STDIN_FILENO) == 0) return -1;  // then `mayfly unseal` it is
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return -1;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    ::close(ends[0]);
+    auto passphrase = ReadPassphrase(-1, "Passphrase: ");
+    if (!passphrase) ::_exit(Complain(passphrase.error()));
+    std::string line = passphrase->Reveal() + "\n";
+    const bool passed =
+        ::write(ends[1], line.data(), line.size()) == static_cast<ssize_t>(line.size());
+    WipeString(line);
+    ::_exit(passed ? 0 : 1);
+  }
+  ::close(ends[1]);
+  const int fd = child > 0 ? ::fcntl(ends[0], F_DUPFD, kInheritedFdFirst) : -1;
+  ::close(ends[0]);
+  return fd;
+}
+
 Status CheckTls(const Config& config, const Clock& clock) {
   for (const fs::path& directory : api::TlsDirectories(*config.tls)) {
     if (MayBeReadWhole(directory, config)) continue;
@@ -240,7 +358,8 @@ int TryCertificate(const Config& config, const Clock& clock) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-int Serve(const Config& config, const ProgramTraits& traits, const Clock& clock) {
+int Serve(const Config& config, const ProgramTraits& traits, const Clock& clock,
+          int passphrase_fd) {
   if (config.tls) {
     if (const int code = TryCertificate(config, clock); code != 0) return code;
   }
@@ -254,6 +373,11 @@ int Serve(const Config& config, const ProgramTraits& traits, const Clock& clock)
     }
   }
   options.worker_program = program.parent_path() / "mayfly-worker";
+  if (const int fd = PassphraseDescriptor(config, passphrase_fd); fd >= 0) {
+    options.inherit.push_back(fd);
+    options.core_arguments.push_back("--passphrase-fd");
+    options.core_arguments.push_back(std::to_string(fd));
+  }
   options.listen = config.listen;
   options.admin_socket = config.admin_socket();
   options.port_file = config.port_file();
@@ -287,7 +411,8 @@ fs::path ProgramPath() {
   return fs::read_symlink("/proc/self/exe", error);
 }
 
-Status Initialise(const fs::path& config_file, const InitAnswers& answers) {
+Status Initialise(const fs::path& config_file, const InitAnswers& answers,
+                  const store::Passphrase& passphrase) {
   std::error_code error;
   const fs::path file = fs::absolute(config_file, error).lexically_normal();
   InitAnswers absolute = answers;
@@ -301,8 +426,8 @@ Status Initialise(const fs::path& config_file, const InitAnswers& answers) {
   const std::string text = RenderConfig(absolute);
   MAYFLY_ASSIGN_OR_RETURN(const Config config, ParseConfig(text, file));
   fs::create_directories(file.parent_path(), error);
-  fs::create_directories(config.master_key.parent_path(), error);
-  MAYFLY_RETURN_IF_ERROR(CreateStore(config));
+  fs::create_directories(absolute.master_key.parent_path(), error);
+  MAYFLY_RETURN_IF_ERROR(CreateStore(config, absolute.master_key, passphrase));
   return WriteNewFile(file, text);
 }
 
@@ -333,9 +458,30 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   init->add_flag("--insecure-loopback", answers.insecure_loopback,
                  "Allow plain HTTP to platform imitations on this machine");
 
-  CLI::App* serve = with_config(app.add_subcommand("serve", "Run the service."));
+  std::string keys = "file";
+  init->add_option("--keys", keys, "Where the master key will come from")
+      ->check(CLI::IsMember({"file", "credential", "passphrase"}))
+      ->capture_default_str();
+  int passphrase_fd = -1;
+  const auto with_passphrase = [&](CLI::App* command) {
+    command
+        ->add_option("--passphrase-fd", passphrase_fd,
+                     "Read the passphrase from this descriptor instead of the terminal")
+        ->check(CLI::Range(0, 1'000'000));
+    return command;
+  };
+  with_passphrase(init);
+
+  CLI::App* serve = with_passphrase(with_config(app.add_subcommand("serve", "Run the service.")));
+  CLI::App* unseal = with_passphrase(with_config(
+      app.add_subcommand("unseal", "Give the running, sealed service its master key.")));
+  CLI::App* key = app.add_subcommand("key", "The master key.");
+  key->require_subcommand(1);
+  CLI::App* key_rotate = with_passphrase(with_config(
+      key->add_subcommand("rotate", "Put the running service's keys under a new master key.")));
   CLI::App* core = with_config(app.add_subcommand("core", "Started by serve."));
   core->group("");
+  with_passphrase(core);
   CLI::App* token = app.add_subcommand("token", "Bearer tokens of the REST API.");
   token->require_subcommand(1);
   CLI::App* token_create =
@@ -388,16 +534,34 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
       answers.master_key = base / "master.key";
       answers.run_dir = base / "run";
     }
-    if (auto made = Initialise(config_file, answers); !made) return Complain(made.error());
+    store::Passphrase passphrase;
+    if (keys == "passphrase") {
+      auto read = ReadNewPassphrase(passphrase_fd);
+      if (!read) return Complain(read.error());
+      passphrase = *std::move(read);
+      answers.key_source = KeySource::kPassphrase;
+    } else if (keys == "credential") {
+      answers.key_source = KeySource::kCredential;
+    }
+    if (auto made = Initialise(config_file, answers, passphrase); !made) {
+      return Complain(made.error());
+    }
+    if (answers.key_source == KeySource::kCredential) {
+      std::cout << "Hand " << answers.master_key.string()
+                << " to the service manager as the credential " << kCredentialName
+                << ", then take the file away.\n";
+    }
     std::cout << "Made " << config_file << ". Next: put your organisation's words into it, then\n  "
               << traits.name << " serve --config " << config_file << "\n";
     return 0;
   }
-  const CoreHooks hooks = traits.core_hooks ? traits.core_hooks() : CoreHooks();
+  CoreHooks hooks = traits.core_hooks ? traits.core_hooks() : CoreHooks();
+  hooks.passphrase_fd = passphrase_fd;
   if (*core) return RunCore(config_file, hooks);
   // Only our own commands need the configuration here; those of traits.extend ran in their
   // callbacks.
-  if (!*serve && !*token_create && !*expire && !*status && !*reload && !*clock_shown) {
+  if (!*serve && !*token_create && !*expire && !*status && !*reload && !*clock_shown && !*unseal &&
+      !*key_rotate) {
     return 0;
   }
   auto config = LoadConfig(config_file);
@@ -405,10 +569,12 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   if (*reload) return ReloadCertificate(*config);
   if (*clock_confirm) return ConfirmClock(*config, time);
   if (*clock_shown) return ShowClock(*config);
+  if (*unseal) return Unseal(*config, passphrase_fd);
+  if (*key_rotate) return RotateMasterKey(*config, passphrase_fd);
   const std::unique_ptr<Clock> clock =
       hooks.make_clock ? hooks.make_clock() : std::make_unique<SystemClock>();
   if (clock == nullptr) return kExitConfig;  // make_clock has said why
-  if (*serve) return Serve(*config, traits, *clock);
+  if (*serve) return Serve(*config, traits, *clock, passphrase_fd);
   if (*token_create) return CreateToken(*config, role, label, days, as_json, *clock);
   if (*expire) return PreviewExpiry(*config, *clock);
   return ShowStatus(*config, *clock);

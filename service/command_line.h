@@ -1,6 +1,6 @@
-// The command line: init, serve, token create, expire --dry-run, status, version, and the hidden
-// `core` that the supervisor starts. While the service runs, commands ask it over its Unix socket;
-// they open the store themselves only when no service runs.
+// The command line: init, serve, unseal, key rotate, token create, expire --dry-run, status,
+// reload, version, and the hidden `core` that the supervisor starts. While the service runs,
+// commands ask it over its Unix socket; they open the store themselves only when no service runs.
 #ifndef MAYFLY_SERVICE_COMMAND_LINE_H_
 #define MAYFLY_SERVICE_COMMAND_LINE_H_
 
@@ -40,7 +40,8 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits);
 std::filesystem::path ProgramPath();
 
 // `init`: writes configuration, master key, keys and store. Overwrites nothing.
-Status Initialise(const std::filesystem::path& config_file, const InitAnswers& answers);
+Status Initialise(const std::filesystem::path& config_file, const InitAnswers& answers,
+                  const store::Passphrase& passphrase = {});
 
 }  // namespace mayfly::service
 

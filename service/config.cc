@@ -55,9 +55,10 @@ class Section {
     return {};
   }
 
-  Status Path(std::string_view key, fs::path* out) {
+  Status Path(std::string_view key, fs::path* out, bool required = true) {
     std::string text;
-    MAYFLY_RETURN_IF_ERROR(String(key, &text, /*required=*/true));
+    MAYFLY_RETURN_IF_ERROR(String(key, &text, required));
+    if (text.empty()) return {};
     *out = fs::path(text);
     if (out->is_relative()) *out = file_.parent_path() / *out;
     *out = out->lexically_normal();
@@ -228,9 +229,37 @@ Status ReadOrganisation(Section section, Config* config) {
   return section.Done();
 }
 
+Status ReadKeys(Section section, Config* config) {
+  std::string source = "file", from = "this-disk";
+  MAYFLY_RETURN_IF_ERROR(section.String("source", &source));
+  if (source == "credential") {
+    config->key_source = KeySource::kCredential;
+  } else if (source == "passphrase") {
+    config->key_source = KeySource::kPassphrase;
+  } else if (source != "file") {
+    return Fail(section.Wrong("source", "must be \"file\", \"credential\" or \"passphrase\""));
+  }
+  MAYFLY_RETURN_IF_ERROR(section.String("credential_from", &from));
+  if (from != "this-disk" && from != "elsewhere") {
+    return Fail(section.Wrong("credential_from", "must be \"this-disk\" or \"elsewhere\""));
+  }
+  config->credential_from_elsewhere = from == "elsewhere";
+  if (config->credential_from_elsewhere && config->key_source != KeySource::kCredential) {
+    return Fail(section.Wrong("credential_from", "says something of source = \"credential\" only"));
+  }
+  MAYFLY_RETURN_IF_ERROR(section.Bool("any_file_system", &config->any_file_system));
+  return section.Done();
+}
+
 Status ReadPaths(Section section, Config* config) {
   MAYFLY_RETURN_IF_ERROR(section.Path("data", &config->data_dir));
-  MAYFLY_RETURN_IF_ERROR(section.Path("master_key", &config->master_key));
+  const bool from_file = config->key_source == KeySource::kFile;
+  MAYFLY_RETURN_IF_ERROR(section.Path("master_key", &config->master_key, from_file));
+  if (!from_file && !config->master_key.empty()) {
+    return Fail(section.Wrong("master_key",
+                              "must be left out: keys.source says that the master key does not "
+                              "come from a file"));
+  }
   MAYFLY_RETURN_IF_ERROR(section.Path("run", &config->run_dir));
   const fs::path relative = config->master_key.lexically_relative(config->data_dir);
   if (!relative.empty() && *relative.begin() != "..") {
@@ -372,15 +401,16 @@ Result<Config> FromTable(const toml::table& table, const fs::path& file) {
   Section top(file, "(top level)", &table);
   for (const auto& [key, node] : table) {
     static constexpr std::string_view kSections[] = {
-        "organisation", "paths", "http", "rate_limits", "polling", "egress", "sandbox"};
+        "organisation", "paths", "keys", "http", "rate_limits", "polling", "egress", "sandbox"};
     if (std::find(std::begin(kSections), std::end(kSections), key.str()) == std::end(kSections)) {
       return Fail(top.WrongAt(&node, "(unknown)",
-                              "is not a section; there are organisation, paths, http, "
+                              "is not a section; there are organisation, paths, keys, http, "
                               "rate_limits, polling, egress and sandbox"));
     }
     if (!node.is_table()) return Fail(top.WrongAt(&node, key.str(), "must be a [section]"));
   }
   MAYFLY_RETURN_IF_ERROR(ReadOrganisation(section("organisation"), &config));
+  MAYFLY_RETURN_IF_ERROR(ReadKeys(section("keys"), &config));
   MAYFLY_RETURN_IF_ERROR(ReadPaths(section("paths"), &config));
   MAYFLY_RETURN_IF_ERROR(ReadHttp(section("http"), &config));
   MAYFLY_RETURN_IF_ERROR(ReadRateLimits(section("rate_limits"), &config));
@@ -419,8 +449,8 @@ bool MayBeReadWhole(const fs::path& directory, const Config& config) {
     return below(file) || below(fs::weakly_canonical(file, ignored));
   };
   const fs::path parts = directory.relative_path();
-  return std::distance(parts.begin(), parts.end()) >= 2 && !holds(config.master_key) &&
-         !holds(config.data_dir);
+  return std::distance(parts.begin(), parts.end()) >= 2 &&
+         (config.master_key.empty() || !holds(config.master_key)) && !holds(config.data_dir);
 }
 
 Result<Config> LoadConfig(const fs::path& file) {
@@ -453,13 +483,19 @@ contact = "privacy@example.org"
 
 [paths]
 data = ")"
-      << answers.data_dir.string() << R"("
-master_key = ")"
-      << answers.master_key.string() << R"("   # keep it away from backups of the data
-run = ")"
-      << answers.run_dir.string() << R"("
-
-[http]
+      << answers.data_dir.string() << "\"\n";
+  if (answers.key_source == KeySource::kFile) {
+    out << "master_key = \"" << answers.master_key.string()
+        << "\"   # keep it away from backups of the data\n";
+  }
+  out << "run = \"" << answers.run_dir.string() << "\"\n\n";
+  if (answers.key_source == KeySource::kCredential) {
+    out << "[keys]\nsource = \"credential\"   # LoadCredential=mayfly.master-key:... in the "
+           "unit\n\n";
+  } else if (answers.key_source == KeySource::kPassphrase) {
+    out << "[keys]\nsource = \"passphrase\"   # mayfly unseal, after each start\n\n";
+  }
+  out << R"([http]
 listen = [)";
   for (std::size_t i = 0; i < answers.listen.size(); ++i) {
     out << (i == 0 ? "" : ", ") << '"' << answers.listen[i] << '"';

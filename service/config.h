@@ -23,6 +23,9 @@
 
 namespace mayfly::service {
 
+// Where the master key comes from.
+enum class KeySource { kFile, kCredential, kPassphrase };
+
 struct Config {
   std::filesystem::path file;  // absolute
 
@@ -33,12 +36,17 @@ struct Config {
 
   // [paths]
   std::filesystem::path data_dir;    // holds store/ and keys/
-  std::filesystem::path master_key;  // outside data_dir
+  std::filesystem::path master_key;  // outside data_dir; empty unless it comes from a file
   std::filesystem::path run_dir;     // admin.sock, api.addresses
   std::filesystem::path store_dir() const { return data_dir / "store"; }
   std::filesystem::path keys_dir() const { return data_dir / "keys"; }
   std::filesystem::path admin_socket() const { return run_dir / "admin.sock"; }
   std::filesystem::path port_file() const { return run_dir / "api.addresses"; }
+
+  // [keys]
+  KeySource key_source = KeySource::kFile;
+  bool credential_from_elsewhere = false;  // as the operator says
+  bool any_file_system = false;
 
   // [http]
   std::vector<ListenAddress> listen;
@@ -77,6 +85,7 @@ struct InitAnswers {
   std::filesystem::path data_dir, master_key, run_dir;
   std::vector<std::string> listen;
   bool insecure_loopback = false;
+  KeySource key_source = KeySource::kFile;  // with kCredential, master_key is written and not named
 };
 std::string RenderConfig(const InitAnswers& answers);
 

@@ -1,8 +1,10 @@
 #include "service/open_store.h"
 
 #include <sys/stat.h>
+#include <utility>
 
 #include "store/engine/rocksdb/rocksdb_engine.h"
+#include "store/keys/master_key.h"
 
 namespace mayfly::service {
 namespace {
@@ -39,33 +41,74 @@ Status MakePrivate(const fs::path& dir, bool may_exist) {
   return {};
 }
 
+// With the first master key that is the right one. What is left of a change of passphrase is then
+// settled: the record of the key that opens is the one that stays.
+Result<std::unique_ptr<store::KeyVault>> OpenVault(
+    const Config& config, MasterKeys masters,
+    std::function<void(store::RotationStep)> rotation_fail_point) {
+  Error refused{.code = ErrorCode::kSealed, .message = "there is no master key"};
+  for (MasterKey& master : masters) {
+    auto vault = store::OpenKeyVault({.dir = config.keys_dir(),
+                                      .any_file_system = config.any_file_system,
+                                      .rotation_fail_point = rotation_fail_point},
+                                     std::move(master.key));
+    if (vault) {
+      if (config.key_source == KeySource::kPassphrase) {
+        MAYFLY_RETURN_IF_ERROR(master.next ? store::AdoptNextPassphrase(config.keys_dir())
+                                           : store::DropNextPassphrase(config.keys_dir()));
+      }
+      return vault;
+    }
+    refused = std::move(vault).error();
+    if (refused.code != ErrorCode::kSealed) break;
+  }
+  // Where nothing can be destroyed, nothing is started: for the operator it is a wrong set-up.
+  if (refused.code == ErrorCode::kUnavailable) refused.code = ErrorCode::kInvalidArgument;
+  return Fail(std::move(refused));
+}
+
 }  // namespace
 
-Result<std::unique_ptr<store::Store>> OpenStore(const Config& config, store::SecretKey master,
-                                                bool create) {
+Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool create,
+                              std::function<void(store::RotationStep)> rotation_fail_point) {
   for (const fs::path& dir : {config.data_dir, config.store_dir(), config.keys_dir()}) {
     MAYFLY_RETURN_IF_ERROR(RequirePrivate(dir));
   }
   // The key comes first: a wrong one must leave everything else untouched.
   MAYFLY_ASSIGN_OR_RETURN(std::unique_ptr<store::KeyVault> vault,
-                          store::OpenKeyVault({.dir = config.keys_dir()}, std::move(master)));
+                          OpenVault(config, std::move(masters), std::move(rotation_fail_point)));
+  OpenedStore opened{.store = nullptr, .standing = StandingOf(config, vault->FileSystem())};
   MAYFLY_ASSIGN_OR_RETURN(
       std::unique_ptr<store::Engine> engine,
       store::OpenRocksDbEngine({.dir = config.store_dir(), .create_if_missing = create}));
-  return store::Store::Open(std::move(engine), std::move(vault), {.zone = config.zone});
+  MAYFLY_ASSIGN_OR_RETURN(
+      opened.store, store::Store::Open(std::move(engine), std::move(vault),
+                                       {.zone = config.zone, .p2_grade = opened.standing.grade}));
+  return opened;
 }
 
-Status CreateStore(const Config& config) {
+Status CreateStore(const Config& config, const fs::path& master_key_file,
+                   const store::Passphrase& passphrase) {
   MAYFLY_RETURN_IF_ERROR(MakePrivate(config.data_dir, /*may_exist=*/false));
   MAYFLY_RETURN_IF_ERROR(MakePrivate(config.store_dir(), false));
   MAYFLY_RETURN_IF_ERROR(MakePrivate(config.keys_dir(), false));
   MAYFLY_RETURN_IF_ERROR(MakePrivate(config.run_dir, /*may_exist=*/true));
-  MAYFLY_RETURN_IF_ERROR(store::CreateMasterKey(config.master_key));
-  MAYFLY_ASSIGN_OR_RETURN(store::SecretKey master, store::LoadMasterKey(config.master_key));
-  MAYFLY_RETURN_IF_ERROR(store::CreateKeyVault({.dir = config.keys_dir()}, master));
-  MAYFLY_ASSIGN_OR_RETURN(const std::unique_ptr<store::Store> store,
-                          OpenStore(config, std::move(master), /*create=*/true));
-  return store->Health();
+  MasterKeys masters;
+  if (config.key_source == KeySource::kPassphrase) {
+    MAYFLY_ASSIGN_OR_RETURN(
+        store::SecretKey master,
+        store::SetPassphrase(config.keys_dir(), store::PassphraseRecord::kCurrent, passphrase, {}));
+    masters.push_back({.key = std::move(master)});
+  } else {
+    MAYFLY_RETURN_IF_ERROR(store::CreateMasterKey(master_key_file));
+    MAYFLY_ASSIGN_OR_RETURN(store::SecretKey master, store::LoadMasterKey(master_key_file));
+    masters.push_back({.key = std::move(master)});
+  }
+  MAYFLY_RETURN_IF_ERROR(store::CreateKeyVault(
+      {.dir = config.keys_dir(), .any_file_system = config.any_file_system}, masters[0].key));
+  MAYFLY_ASSIGN_OR_RETURN(const OpenedStore opened,
+                          OpenStore(config, std::move(masters), /*create=*/true));
+  return opened.store->Health();
 }
 
 }  // namespace mayfly::service

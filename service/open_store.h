@@ -2,20 +2,34 @@
 #ifndef MAYFLY_SERVICE_OPEN_STORE_H_
 #define MAYFLY_SERVICE_OPEN_STORE_H_
 
+#include <filesystem>
+#include <functional>
+#include <memory>
+
 #include "service/config.h"
+#include "service/master_key_source.h"
+#include "store/keys/key_vault.h"
 #include "store/keys/master_key.h"
 #include "store/store.h"
 
 namespace mayfly::service {
 
-// Refuses (kInvalidArgument, naming directory and remedy) directories that others may read. kSealed
-// for a wrong master key, before anything is opened for writing. kIo when another process holds it.
-Result<std::unique_ptr<store::Store>> OpenStore(const Config& config, store::SecretKey master,
-                                                bool create);
+struct OpenedStore {
+  std::unique_ptr<store::Store> store;
+  P2Standing standing;
+};
+// Refuses (kInvalidArgument, naming directory and remedy) directories that others may read and file
+// systems on which overwriting does not destroy. kSealed when no master key is the right one,
+// before anything is opened for writing, and when the keys were rolled back (store.h). kIo when
+// another process holds it. Ends a replacement of the master key that was interrupted.
+Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool create,
+                              std::function<void(store::RotationStep)> rotation_fail_point = {});
 
-// Directories for `mayfly init`: data, store, keys, run, all 0700; fresh root key. Refuses existing
-// ones.
-Status CreateStore(const Config& config);
+// Directories for `mayfly init`: data, store, keys, run, all 0700; fresh root key, under a fresh
+// master key in `master_key_file` or made from `passphrase`, by the configuration's source. Refuses
+// existing ones.
+Status CreateStore(const Config& config, const std::filesystem::path& master_key_file,
+                   const store::Passphrase& passphrase);
 
 }  // namespace mayfly::service
 

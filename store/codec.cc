@@ -634,6 +634,7 @@ std::string Encode(const PurgeReceipt& receipt) {
   encoder.Day(receipt.day).Varint(receipt.messages);
   encoder.Time(receipt.keys_destroyed_at).Time(receipt.finished_at).Signed(receipt.late_ms);
   encoder.Varint(receipt.bytes_dropped).Varint(receipt.replies_expired);
+  encoder.Byte(static_cast<std::uint8_t>(receipt.p2_grade));
   return std::move(encoder).Take();
 }
 
@@ -647,6 +648,8 @@ Result<PurgeReceipt> DecodeReceipt(std::string_view bytes) {
   receipt.late_ms = decoder.Signed();
   receipt.bytes_dropped = decoder.Varint();
   receipt.replies_expired = decoder.Varint();
+  receipt.p2_grade = static_cast<P2Grade>(decoder.Enum(static_cast<std::uint8_t>(P2Grade::kNone),
+                                                       static_cast<std::uint8_t>(P2Grade::kA)));
   return Finished(decoder, receipt);
 }
 

@@ -106,6 +106,7 @@ Core::Core(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault,
 
 Status Core::Open() {
   MAYFLY_RETURN_IF_ERROR(engine_->OpenFamily(Family::Sys()));
+  MAYFLY_RETURN_IF_ERROR(CheckKeyGeneration());
 
   // A family without keys is what a crash between two steps of a purge leaves: noise. What of its
   // end is still to do, the purge sees from its journal and its key file.
@@ -165,6 +166,25 @@ Status Core::Open() {
   MAYFLY_RETURN_IF_ERROR(LoadLatestBirths());
   MutexLock lock(commit_mutex_);
   return ReloadCounters();
+}
+
+// Keys that were destroyed fewer times than the store knows of are a copy from before: what was
+// destroyed since lives in them again, and slots that were given away look free.
+Status Core::CheckKeyGeneration() {
+  MAYFLY_ASSIGN_OR_RETURN(const auto row,
+                          engine_->Get(Family::Sys(), schema::Key(schema::kKeyGeneration)));
+  if (!row) return {};
+  MAYFLY_ASSIGN_OR_RETURN(const std::uint64_t told, Checked(codec::DecodeNumber(*row)));
+  if (vault_->Generation() < told) {
+    return Fail(ErrorCode::kSealed,
+                "the key files are older than the store: they were brought back from a copy, and "
+                "hold keys that were destroyed since. Put back the newest ones; if they are gone, "
+                "so is what they had sealed: begin anew with mayfly init in another directory",
+                "keys-rolled-back");
+  }
+  MutexLock lock(commit_mutex_);
+  key_generation_ = told;
+  return {};
 }
 
 Status Core::LoadLatestBirths() {
@@ -1159,6 +1179,11 @@ Status Transaction::Commit() {
                codec::EncodeNumber(core_.next_account_ + accounts_taken_));
   }
   if (batch_.changes.empty()) return {};
+  // Whatever is committed after a destruction says that it happened: CheckKeyGeneration.
+  const std::uint64_t generation = core_.vault_->Generation();
+  if (generation != core_.key_generation_) {
+    batch_.Put(Family::Sys(), schema::Key(schema::kKeyGeneration), codec::EncodeNumber(generation));
+  }
   if (heads_moved_) core_.head_moves_.fetch_add(1);  // odd: readers that miss a head look again
   auto committed = core_.engine_->Commit(batch_, core_.options_.durability);
   batch_ = {};
@@ -1174,6 +1199,7 @@ Status Transaction::Commit() {
     }
     return committed;
   }
+  core_.key_generation_ = generation;
   Publish();
   // After the caches, so that whoever is told and asks sees what was told.
   if (core_.observer_ != nullptr && !changes_.empty()) core_.observer_->OnCommitted(changes_);

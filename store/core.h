@@ -238,6 +238,7 @@ class Core {
  private:
   friend class Transaction;
 
+  Status CheckKeyGeneration();
   Status LoadLatestBirths();
   void NoteBirth(ExpiryDay day, TimePoint born);  // before the commit that brings it
   Status ReloadCounters();  // what a failed commit has put in doubt; commit lock
@@ -263,6 +264,7 @@ class Core {
   std::uint64_t next_audit_ = 1;
   std::uint64_t audit_uncommitted_ = 0;
   std::uint32_t next_account_ = 1;
+  std::uint64_t key_generation_ = 0;  // of the vault, as last committed
   std::set<AuditMonth> audit_months_;
   std::map<std::pair<ExpiryDay, AccountId>, codec::StatsRecord> stats_;
   ExpiryDay ended_through_{};                     // the latest date whose end has begun

@@ -61,6 +61,18 @@ Status Store::SaveClock(const ClockRecord& record) {
 
 Status Store::FlushBeforeExpiry() { return impl_->core.engine().FlushAll(); }
 
+Status Store::RotateMasterKey(const SecretKey& next, const Actor& actor, const Clock& clock) {
+  const auto record = [&](const char* outcome) -> Status {
+    Transaction transaction(impl_->core, clock.Now());
+    MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+    MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "master-key.rotate", "", outcome));
+    return transaction.Commit();
+  };
+  MAYFLY_RETURN_IF_ERROR(record("begun"));
+  MAYFLY_RETURN_IF_ERROR(impl_->core.vault().RotateMaster(next));
+  return record("ok");
+}
+
 std::string Store::PageCursorKey() const {
   const Pair key = impl_->core.vault().PurposeKey(schema::kPurposePageCursor);
   return {reinterpret_cast<const char*>(key.data()), key.size()};

@@ -22,6 +22,7 @@
 #include "store/expiry/certain_clock.h"
 #include "store/expiry/purge.h"
 #include "store/keys/key_vault.h"
+#include "store/model/clock.h"
 #include "store/outbox_queue.h"
 #include "store/tokens.h"
 
@@ -30,12 +31,14 @@ namespace mayfly::store {
 struct StoreOptions {
   Zone zone = Zone::Utc();  // the organisation's; the second zone of the retention rule
   Durability durability = Durability::kSynced;  // buffered only in benchmarks that say so
+  P2Grade p2_grade = P2Grade::kC;               // of destructions here; stands on their receipts
 };
 
 class Store {
  public:
-  // Takes over engine and vault. Drops day families whose keys are gone and opens nothing else; the
-  // caller then runs purge().RunOnce(now) before it lets anybody in.
+  // Takes over engine and vault. kSealed, field "keys-rolled-back", when the vault is an older copy
+  // than the one that this store was used with last. Drops day families whose keys are gone and
+  // opens nothing else; the caller then runs purge().RunOnce(now) before it lets anybody in.
   static Result<std::unique_ptr<Store>> Open(std::unique_ptr<Engine> engine,
                                              std::unique_ptr<KeyVault> vault,
                                              const StoreOptions& options);
@@ -60,6 +63,10 @@ class Store {
   // Writes buffered records into tables, so that dropping a date a minute later writes almost
   // nothing.
   Status FlushBeforeExpiry();
+
+  // Replaces the master key (KeyVault::RotateMaster), recorded before it begins and when it is
+  // done.
+  Status RotateMasterKey(const SecretKey& next, const Actor& actor, const Clock& clock);
 
   // Signs page positions handed to clients: the vault's purpose key "mf-page-1", 32 bytes.
   std::string PageCursorKey() const;

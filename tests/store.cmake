@@ -22,3 +22,6 @@ mayfly_test(store_fault_tests
   SOURCES fault/store_fault_test.cc support/file_faults.cc
   LIBRARIES mayfly::store mayfly::engines ${CMAKE_DL_LIBS} LABELS fault)
 set_target_properties(store_fault_tests PROPERTIES ENABLE_EXPORTS ON)
+mayfly_test(store_keys_tests
+  SOURCES unit/store_keys_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)

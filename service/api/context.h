@@ -15,8 +15,16 @@
 #include "service/api/rate_limiter.h"
 #include "service/api/tls.h"
 #include "service/sandbox/sandbox.h"
+#include "store/keys/passphrase.h"
 #include "store/model/clock.h"
+#include "store/model/sensitive.h"
 #include "store/store.h"
+
+namespace mayfly::service {
+
+using MasterKeyLine = Sensitive<struct MasterKeyLineTag>;  // of a master key file
+
+}  // namespace mayfly::service
 
 namespace mayfly::service::api {
 
@@ -61,6 +69,13 @@ struct HealthView {
   std::optional<TimePoint> next_expiry_at;
 };
 
+// A master key on its way in, over the admin socket: one of the two, or neither where the service
+// was started with the next credential.
+struct KeyOffer {
+  store::Passphrase passphrase;
+  MasterKeyLine master_key;
+};
+
 // How people reach the listener, for /admin/status.
 enum class Transport { kLocal, kTls, kTrustedProxies };
 
@@ -79,6 +94,14 @@ struct ApiContext {
   SandboxReport sandbox;
   std::string p2_grade = "C";
   connectors::EgressPolicy egress;  // where accounts may lead
+  std::string p2_reason;            // why it is not a better one
+  std::string file_system;          // under the keys; empty while sealed
+  bool overwriting_holds = true;
+  // Opens the store with this key while the service is sealed. kSealed when it is not the right
+  // one, or the state does not depend on it; its sentence may be shown.
+  std::function<Status(const KeyOffer&)> unseal;
+  // Replaces the master key by this one. kInvalidArgument when the source asks for something else.
+  std::function<Status(const KeyOffer&, const Actor&)> rotate_master_key;
   std::string zone_name = "UTC";
   std::string version;
   std::function<HealthView()> health;

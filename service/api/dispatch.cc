@@ -83,7 +83,7 @@ std::optional<Response> CheckAccess(const Route& route, const Authenticator& aut
   Actor& actor = admission.actor;
   actor.request_id = request.id;
   if (route.access == Access::kPublic) return std::nullopt;
-  if (!ready) {
+  if (!ready && !route.while_sealed) {
     return Problem(request, Error{.code = ErrorCode::kUnavailable});
   }
   Result<Actor> known = authenticate(request);

@@ -212,7 +212,7 @@ void Render(json::Writer& writer, const Coverage& coverage) {
   writer.Key("past_horizon").Uint(coverage.past_horizon);
 }
 
-void Render(json::Writer& writer, const store::PurgeReceipt& receipt, const std::string& p2_grade) {
+void Render(json::Writer& writer, const store::PurgeReceipt& receipt) {
   writer.StartObject();
   writer.Field("day", FormatDay(receipt.day));
   writer.Key("messages").Uint(receipt.messages);
@@ -221,7 +221,7 @@ void Render(json::Writer& writer, const store::PurgeReceipt& receipt, const std:
   writer.Field("finished_at", FormatRfc3339(receipt.finished_at));
   writer.IntField("late_ms", receipt.late_ms);
   writer.Key("bytes_dropped").Uint(receipt.bytes_dropped);
-  writer.Field("p2_grade", p2_grade);
+  writer.Field("p2_grade", ToString(receipt.p2_grade));
   writer.EndObject();
 }
 

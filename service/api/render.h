@@ -34,7 +34,7 @@ void Render(json::Writer& writer, const Conversation& conversation);
 void Render(json::Writer& writer, const Message& message);
 void Render(json::Writer& writer, const Reply& reply);
 void Render(json::Writer& writer, const Coverage& coverage);  // the members, into an open object
-void Render(json::Writer& writer, const store::PurgeReceipt& receipt, const std::string& p2_grade);
+void Render(json::Writer& writer, const store::PurgeReceipt& receipt);
 void Render(json::Writer& writer, const store::TokenInfo& token);
 void Render(json::Writer& writer, const SandboxReport& report);
 

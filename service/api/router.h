@@ -39,6 +39,7 @@ struct Route {
   Access access = Access::kScope;
   Scope scope = Scope::kInboxRead;
   std::uint32_t any_scope = 0;     // if not 0: any one of these bits instead of `scope`
+  bool while_sealed = false;       // answered although the service is not ready
   bool slow = false;               // may wait for a platform or a worker: not on an I/O thread
   std::size_t body_bytes_max = 0;  // 0: a body is refused
   std::vector<std::string> query;  // allowed parameter names; another one is 400

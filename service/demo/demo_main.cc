@@ -461,13 +461,15 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
     code = MoveClock(options);
     done = true;
   });
-  for (const char* name : {"serve", "core", "expire", "reload", "status"}) {
+  for (const char* name : {"serve", "core", "expire", "reload", "status", "unseal"}) {
     app.get_subcommand(name)->add_option("--clock-file", options.clock_file);
   }
   for (const char* name : {"serve", "core"}) {
     app.get_subcommand(name)->add_option("--restart-delay-ms", options.restart_delay_ms,
                                          "Of core and worker, always; for tests that kill often");
   }
+  app.get_subcommand("key")->get_subcommand("rotate")->add_option("--clock-file",
+                                                                  options.clock_file);
   app.get_subcommand("token")->get_subcommand("create")->add_option("--clock-file",
                                                                     options.clock_file);
 }
@@ -502,6 +504,10 @@ CoreHooks HooksFor(const Options& options) {
   hooks.kernel_keeps_time = false;
   hooks.purge_fail_point = [](store::PurgeStep step, ExpiryDay) {
     if (fail_points->TakeFailPoint(static_cast<int>(step))) ::_exit(99);
+  };
+  // Numbered behind the steps of a purge.
+  hooks.rotation_fail_point = [](store::RotationStep step) {
+    if (fail_points->TakeFailPoint(100 + static_cast<int>(step))) ::_exit(99);
   };
   return hooks;
 }

@@ -1,6 +1,7 @@
 #include "service/expiry/expiry_job.h"
 
 #include <algorithm>
+#include <iostream>
 
 #include "service/logging.h"
 
@@ -60,6 +61,10 @@ Status ExpiryJob::RunOnce() {
   }
   if (!result) {
     Log(LogLevel::kError, "purge.failed", {{LogKey::kError, ToString(result.error().code)}});
+    // Where overwriting would not destroy: our own sentence, with the remedy, for the operator.
+    if (result.error().code == ErrorCode::kUnavailable) {
+      std::cerr << "mayfly: not destroyed: " << result.error().message << "\n";
+    }
   }
   return result;
 }

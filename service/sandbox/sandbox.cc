@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <fcntl.h>
 #include <initializer_list>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -138,7 +140,10 @@ Status LoadCoreFilter() {
                  {Equals(1, SOL_SOCKET), Equals(2, static_cast<std::uint64_t>(option))});
   }
 
-  for (const std::uint64_t request : {FIONBIO, FIONREAD}) {
+  // The last two only read: they say what a file system does with overwritten bytes.
+  for (const std::uint64_t request :
+       {std::uint64_t{FIONBIO}, std::uint64_t{FIONREAD}, std::uint64_t{FS_IOC_GETFLAGS},
+        std::uint64_t{FS_IOC_FIEMAP}}) {
     filter.Allow("ioctl", {Equals(1, request)});
   }
   for (const int command : kFcntlCommands) {

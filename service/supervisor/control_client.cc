@@ -4,7 +4,9 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <poll.h>
 #include <string>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,9 +60,17 @@ Status SendPacket(int fd, const control::ToSupervisor& message) {
 
 }  // namespace
 
-ControlClient::ControlClient(int fd) : fd_(fd) {}
+ControlClient::ControlClient(int fd) : fd_(fd), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
-ControlClient::~ControlClient() { close(fd_); }
+ControlClient::~ControlClient() {
+  close(fd_);
+  if (wake_ >= 0) close(wake_);
+}
+
+void ControlClient::Wake() {
+  // It can only fail when 2^64 calls were not heeded.
+  static_cast<void>(eventfd_write(wake_, 1));
+}
 
 Status ControlClient::StartWorker(AccountId account, std::uint64_t epoch) {
   control::ToSupervisor message;
@@ -90,7 +100,18 @@ Status ControlClient::AskKernelClock() {
 
 void ControlClient::Stop() { shutdown(fd_, SHUT_RDWR); }
 
-Result<ControlClient::Event> ControlClient::Next() {
+Result<ControlClient::Event> ControlClient::Next(int other) {
+  // What the supervisor says comes first.
+  std::array<pollfd, 3> wait = {pollfd{fd_, POLLIN, 0}, pollfd{wake_, POLLIN, 0},
+                                pollfd{other, POLLIN, 0}};
+  while (poll(wait.data(), wait.size(), -1) < 0) {
+    if (errno != EINTR) return Fail(ErrorCode::kIo, "the control descriptor cannot be watched");
+  }
+  if (wait[0].revents == 0) {
+    eventfd_t times = 0;
+    if (wait[1].revents != 0 && eventfd_read(wake_, &times) == 0) return Event(Woken{});
+    return Event(OtherReadable{});
+  }
   std::array<char, kPacketBytesMax> packet;
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kDescriptorsMax * sizeof(int))> ancillary;
   iovec part = {packet.data(), packet.size()};

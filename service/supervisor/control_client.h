@@ -44,16 +44,22 @@ class ControlClient {
     bool synchronised = false;
   };
   struct SupervisorGone {};
+  struct Woken {};          // by Wake
+  struct OtherReadable {};  // the descriptor that was given to Next
   using Event = std::variant<WorkerStarted, WorkerEnded, DrainAsked, ReloadAsked, KernelClock,
-                             SupervisorGone>;
-  // Blocks. kProtocol for a message or descriptor that breaks the rules in control.proto:
-  // everything received is closed and the core must end.
-  Result<Event> Next();
+                             SupervisorGone, Woken, OtherReadable>;
+  // Blocks; also until `other`, if it is 0 or more, can be read or has ended. kProtocol for a
+  // message or descriptor that breaks the rules in control.proto: everything received is closed and
+  // the core must end.
+  Result<Event> Next(int other = -1);
+  // From any thread: the reader's next or present Next returns Woken, once.
+  void Wake();
   // From any thread: Next returns SupervisorGone, now and from then on.
   void Stop();
 
  private:
   int fd_;
+  int wake_;
 };
 
 }  // namespace mayfly::service

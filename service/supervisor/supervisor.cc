@@ -576,6 +576,10 @@ class Supervisor {
     plan.arguments.insert(plan.arguments.end(), options_.core_arguments.begin(),
                           options_.core_arguments.end());
     plan.environment = CleanEnvironment(nullptr);
+    // Where the service manager put credentials: a path, and no secret.
+    if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY")) {
+      plan.environment.push_back(std::string("CREDENTIALS_DIRECTORY=") + directory);
+    }
     plan.descriptors = {{theirs.get(), kControlFd}, {admin_.fd.get(), kAdminListenFd}};
     for (std::size_t i = 0; i < listeners_.size(); ++i) {
       plan.descriptors.emplace_back(listeners_[i].fd.get(), kListenFdFirst + static_cast<int>(i));

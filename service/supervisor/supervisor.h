@@ -68,7 +68,8 @@ struct SupervisorOptions {
 // code is returned. 78 also for options that cannot be used, 71 when a listener cannot be opened;
 // each with one line on stderr.
 //
-// Children: environment empty but for PATH, LANG, TZ and MALLOC_ARENA_MAX; standard input
+// Children: environment empty but for PATH, LANG, TZ, MALLOC_ARENA_MAX and, for the core,
+// CREDENTIALS_DIRECTORY; standard input
 // /dev/null, output to stderr; no core files; no new privileges. SIGINT, SIGTERM and SIGHUP come to
 // them ignored, so that Ctrl-C or a service manager that signals the whole group does not end a
 // worker in the middle of a send: they end by the control descriptor and by their pipes. SIGPIPE is

@@ -80,6 +80,20 @@ const char* ToString(PurgeStep step) {
   return "unknown";
 }
 
+const char* ToString(P2Grade grade) {
+  switch (grade) {
+    case P2Grade::kNone:
+      return "none";
+    case P2Grade::kC:
+      return "C";
+    case P2Grade::kB:
+      return "B";
+    case P2Grade::kA:
+      return "A";
+  }
+  return "none";
+}
+
 std::vector<ExpiryDay> Purge::Due(TimePoint now) const {
   std::set<ExpiryDay> due;
   const auto add = [&](ExpiryDay day) {
@@ -188,7 +202,7 @@ Result<PurgeReceipt> Purge::EndDate(ExpiryDay day, TimePoint now) {
   reached(PurgeStep::kHidden);
 
   MAYFLY_RETURN_IF_ERROR(core_.vault().DestroyDate(day));
-  PurgeReceipt receipt{.day = day, .keys_destroyed_at = at()};
+  PurgeReceipt receipt{.day = day, .keys_destroyed_at = at(), .p2_grade = core_.options().p2_grade};
   receipt.late_ms = (receipt.keys_destroyed_at - StartOf(day)).count();
   reached(PurgeStep::kKeysDestroyed);
 

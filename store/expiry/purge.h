@@ -28,6 +28,12 @@ enum class PurgeStep : int {
 };
 const char* ToString(PurgeStep step);
 
+// What the destruction of a key is worth against copies of the whole machine. A: the master key
+// sits in a token and is replaced at each destruction. B: it is kept apart from the machine. C: it
+// lies on the same disk. None: not even overwriting holds on this disk.
+enum class P2Grade : std::uint8_t { kNone = 0, kC = 1, kB = 2, kA = 3 };
+const char* ToString(P2Grade grade);  // "none", "C", "B", "A"
+
 // Content-free proof of one date's end. Kept 12 months in `sys`.
 struct PurgeReceipt {
   ExpiryDay day;
@@ -37,6 +43,7 @@ struct PurgeReceipt {
   std::int64_t late_ms = 0;  // keys_destroyed_at - expiry
   std::uint64_t bytes_dropped = 0;
   std::uint64_t replies_expired = 0;  // unsent replies that ended as failed: expired
+  P2Grade p2_grade = P2Grade::kC;     // as it was at that moment
 };
 
 // What of a date outlives it, counted before its keys go.

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <fcntl.h>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -384,6 +385,9 @@ KeyFile::KeyFile(const fs::path& dir, KeyFileId id, bool sync) : dir_(dir), id_(
     case KeyFileKind::kMonth:
       name_ = fmt::format("M{:06}", id.number);
       break;
+    case KeyFileKind::kPrevious:
+      name_ = "previous";
+      break;
   }
 }
 
@@ -392,6 +396,7 @@ std::optional<KeyFileId> KeyFile::ParseFileName(const std::string& file_name) {
   if (!name.ends_with(".a") && !name.ends_with(".b")) return std::nullopt;
   name.remove_suffix(2);
   if (name == "root") return KeyFileId{KeyFileKind::kRoot, 0};
+  if (name == "previous") return KeyFileId{KeyFileKind::kPrevious, 0};
   if (name.starts_with('D')) {
     const std::optional<ExpiryDay> day = ParseDayCompact(name.substr(1));
     if (!day || day->time_since_epoch().count() < 0) return std::nullopt;
@@ -426,6 +431,52 @@ Status SyncDirectory(const fs::path& dir, bool sync) {
   if (failed == 0) return {};
   return Fail(ErrorCode::kIo, fmt::format("cannot sync the directory {}: {}", dir.string(),
                                           std::generic_category().message(failed)));
+}
+
+namespace {
+
+fs::path MirrorOf(const fs::path& dir, const std::string& name, int mirror) {
+  return dir / (name + (mirror == 0 ? ".a" : ".b"));
+}
+
+}  // namespace
+
+Status WriteMirroredPage(const fs::path& dir, const std::string& name, const Page& page,
+                         bool sync) {
+  for (int m = 0; m < 2; ++m) {
+    const fs::path path = MirrorOf(dir, name, m);
+    std::error_code ignored;
+    const bool is_new = !fs::exists(path, ignored);
+    MAYFLY_ASSIGN_OR_RETURN(Mirror mirror, Mirror::Open(path, Mirror::Access::kCreate, sync));
+    MAYFLY_RETURN_IF_ERROR(mirror.Write(0, std::span(&page, 1)));
+    if (is_new) MAYFLY_RETURN_IF_ERROR(SyncDirectory(dir, sync));
+  }
+  return {};
+}
+
+Result<std::vector<Page>> ReadMirroredPage(const fs::path& dir, const std::string& name) {
+  std::vector<Page> pages;
+  for (int m = 0; m < 2; ++m) {
+    Result<Mirror> mirror = Mirror::Open(MirrorOf(dir, name, m), Mirror::Access::kRead, false);
+    if (!mirror && mirror.error().code == ErrorCode::kNotFound) continue;
+    if (!mirror) return Fail(std::move(mirror).error());
+    Page page;
+    if (mirror->Read(0, std::span(&page, 1))) pages.push_back(page);
+  }
+  return pages;
+}
+
+Status RemoveMirroredPage(const fs::path& dir, const std::string& name, bool sync) {
+  const Page zeros;
+  for (int m = 0; m < 2; ++m) {
+    const fs::path path = MirrorOf(dir, name, m);
+    Result<Mirror> mirror = Mirror::Open(path, Mirror::Access::kWrite, sync);
+    if (!mirror && mirror.error().code == ErrorCode::kNotFound) continue;
+    if (!mirror) return Fail(std::move(mirror).error());
+    MAYFLY_RETURN_IF_ERROR(mirror->Write(0, std::span(&zeros, 1)));
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return FailErrno("unlink", path, errno);
+  }
+  return SyncDirectory(dir, sync);
 }
 
 Result<KeyFile::Opened> KeyFile::Open(const SecretKey& master) {
@@ -562,9 +613,13 @@ Result<std::uint32_t> KeyFile::FindNextBlock(std::uint32_t blocks) const {
 }
 
 Result<KeyFile::Opened> KeyFile::Create(const SecretKey& master) {
+  return Create(master, {.first = SecretKey::Random(), .second = SecretKey::Random()});
+}
+
+Result<KeyFile::Opened> KeyFile::Create(const SecretKey& master, KeyFileKeys keys) {
   Opened opened;
   opened.state = State::kWhole;
-  opened.keys = {.first = SecretKey::Random(), .second = SecretKey::Random()};
+  opened.keys = std::move(keys);
   opened.blocks = id_.kind == KeyFileKind::kDate ? kBlocksPerGrowth : 0;
   std::array<std::uint8_t, 24> nonce;
   randombytes_buf(nonce.data(), nonce.size());
@@ -582,6 +637,39 @@ Result<KeyFile::Opened> KeyFile::Create(const SecretKey& master) {
     MAYFLY_RETURN_IF_ERROR(mirror.Write(0, std::span(&header, 1)));
   }
   return opened;
+}
+
+Status KeyFile::Rewrap(const SecretKey& from, const SecretKey& to,
+                       const std::function<void(int mirror)>& written) {
+  std::array<Found, 2> found;
+  for (int m = 0; m < 2; ++m) {
+    MAYFLY_ASSIGN_OR_RETURN(found[m], Look(MirrorPath(m), id_));
+    if (found[m].state == HeaderState::kDestroyed) return {};
+  }
+  // A mirror that is under the new key already was written by a try that was interrupted.
+  std::optional<Page> header;
+  for (const Found& mirror : found) {
+    if (!header && DecodeHeader(id_, mirror.header, to)) header = mirror.header;
+  }
+  for (const Found& mirror : found) {
+    if (header) break;
+    const Result<KeyFileKeys> keys = DecodeHeader(id_, mirror.header, from);
+    if (!keys) continue;
+    std::array<std::uint8_t, 24> nonce;
+    randombytes_buf(nonce.data(), nonce.size());
+    header = EncodeHeader(id_, to, *keys, nonce);
+  }
+  if (!header) {
+    return Fail(Named({.code = ErrorCode::kCorrupt, .message = "no master key opens it"}));
+  }
+  for (int m = 0; m < 2; ++m) {
+    if (!found[m].exists || found[m].header.bytes == header->bytes) continue;
+    MAYFLY_ASSIGN_OR_RETURN(Mirror mirror,
+                            Mirror::Open(MirrorPath(m), Mirror::Access::kWrite, sync_));
+    MAYFLY_RETURN_IF_ERROR(mirror.Write(0, std::span(&*header, 1)));
+    if (written) written(m);
+  }
+  return EqualiseMirrors(*header);
 }
 
 Status KeyFile::Grow(std::uint32_t blocks_before) {
@@ -675,9 +763,32 @@ Status KeyFile::RepairSlot(Slot slot) {
   return mirror.Write(page_number, std::span(&page, 1));
 }
 
+// Whether every mirror that can be read shows a living slot of another generation: one alone is
+// damaged, and damage must not keep a key from being destroyed.
+Result<bool> KeyFile::HasOtherGeneration(Slot slot) const {
+  int seen = 0;
+  for (int m = 0; m < 2; ++m) {
+    const Result<Mirror> mirror = Mirror::Open(MirrorPath(m), Mirror::Access::kRead, false);
+    if (!mirror && mirror.error().code == ErrorCode::kNotFound) continue;
+    if (!mirror) return Fail(mirror.error());
+    SlotBytes bytes;
+    if (!mirror->ReadSlot(slot.number, &bytes)) continue;
+    if (!IsLiveSlotOfOtherGeneration(bytes.data(), slot)) return false;
+    ++seen;
+  }
+  return seen > 0;
+}
+
 Status KeyFile::DestroySlots(const std::vector<Slot>& slots) {
   std::map<std::uint32_t, std::vector<Slot>> by_block;
-  for (const Slot slot : slots) by_block[slot.number / kSlotsPerBlock].push_back(slot);
+  for (const Slot slot : slots) {
+    MAYFLY_ASSIGN_OR_RETURN(const bool other, HasOtherGeneration(slot));
+    if (other) {
+      return Fail(Named({.code = ErrorCode::kInvalidArgument,
+                         .message = fmt::format("slot {} has another generation", slot.number)}));
+    }
+    by_block[slot.number / kSlotsPerBlock].push_back(slot);
+  }
   std::optional<Error> failed;
   for (int m = 0; m < 2; ++m) {
     Result<Mirror> mirror = Mirror::Open(MirrorPath(m), Mirror::Access::kWrite, sync_);
@@ -694,11 +805,6 @@ Status KeyFile::DestroySlots(const std::vector<Slot>& slots) {
         bool changed = false;
         for (const Slot slot : members) {
           auto* const at = page.bytes.data() + slot.number % kSlotsPerBlock * kSlotBytes;
-          if (IsLiveSlotOfOtherGeneration(at, slot)) {
-            return Fail(
-                Named({.code = ErrorCode::kInvalidArgument,
-                       .message = fmt::format("slot {} has another generation", slot.number)}));
-          }
           const SlotBytes mark = EncodeDestroyedSlot(slot.generation);
           changed = changed || !std::equal(mark.begin(), mark.end(), at);
           std::copy(mark.begin(), mark.end(), at);

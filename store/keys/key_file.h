@@ -6,13 +6,14 @@
 //   header page                                slot (64 bytes)
 //     0  16  "mayfly-key-file" and NUL           0   1  version = 1 (0: never written, all zero)
 //    16   1  version = 1                         1   1  kind: 1 subject key, 2 destroyed
-//    17   1  kind: 1 root, 2 date, 3 month       2   2  generation
+//    17   1  kind: 1 root, 2 date, 3 month,      2   2  generation
+//            4 previous master key
 //    18   2  generation                          4  12  nonce
 //    20   4  days since 1970; yyyymm; 0         16  32  subject key, sealed
 //    24   8  zero                               48  16  tag
 //    32  24  nonce, also the commitment's salt
 //    56  32  commitment = P32(master, "mf-commit-1", bytes 0 to 55)
-//    88  64  two keys, sealed: day key and index key; root and month use the first
+//    88  64  two keys, sealed: day key and index key; the others use the first
 //   152  16  tag
 //   168  32  check = BLAKE2b-256 of bytes 0 to 167
 //   200 ...  zero
@@ -42,6 +43,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -62,7 +64,12 @@ inline constexpr std::uint8_t kKeyFileVersion = 1;
 inline constexpr std::uint8_t kSlotVersion = 1;
 inline constexpr std::uint16_t kGeneration = 1;  // of every file and slot until keys are rotated
 
-enum class KeyFileKind : std::uint8_t { kRoot = 1, kDate = 2, kMonth = 3 };
+enum class KeyFileKind : std::uint8_t {
+  kRoot = 1,
+  kDate = 2,
+  kMonth = 3,
+  kPrevious = 4,  // its first key is the master key of before; lives as long as a rotation
+};
 
 // What a file says about itself in clear.
 struct KeyFileId {
@@ -101,12 +108,22 @@ Status DecodeSlot(const SecretKey& day_key, std::uint32_t days, Slot slot, const
 // Makes names in `dir` durable.
 Status SyncDirectory(const std::filesystem::path& dir, bool sync);
 
+// --- pages of other kinds, kept in two mirrors `name`.a and `name`.b by the same rules. What is
+// written there authenticates itself: a torn page is the reader's to find.
+Status WriteMirroredPage(const std::filesystem::path& dir, const std::string& name,
+                         const Page& page, bool sync);
+// Those that can be read, .a first.
+Result<std::vector<Page>> ReadMirroredPage(const std::filesystem::path& dir,
+                                           const std::string& name);
+// Overwrites both with zeros and unlinks them. Idempotent.
+Status RemoveMirroredPage(const std::filesystem::path& dir, const std::string& name, bool sync);
+
 // --- the two mirrors. Keeps no descriptor open. Not thread-safe: one caller at a time.
 class KeyFile {
  public:
   KeyFile(const std::filesystem::path& dir, KeyFileId id, bool sync);
 
-  const std::string& name() const { return name_; }  // root, D20270222, M202611
+  const std::string& name() const { return name_; }  // root, D20270222, M202611, previous
   // Of a directory entry such as D20270222.a; nullopt for anything else.
   static std::optional<KeyFileId> ParseFileName(const std::string& file_name);
 
@@ -126,8 +143,15 @@ class KeyFile {
   // Reads, and repairs a damaged mirror. Changes nothing unless the master key opened a header or a
   // mark was found. kSealed, kCorrupt or kIo, naming the file.
   Result<Opened> Open(const SecretKey& master);
-  // Writes both mirrors with fresh keys. The file must be absent or unfinished.
+  // Writes both mirrors with fresh keys, or with these. The file must be absent or unfinished.
   Result<Opened> Create(const SecretKey& master);
+  Result<Opened> Create(const SecretKey& master, KeyFileKeys keys);
+  // Wraps the same keys with `to` instead of `from`, in place, first .a and then .b; `written` is
+  // called after each. Whatever it is interrupted by, calling it again completes it. A destroyed
+  // file is left alone; kCorrupt when it opens with neither.
+  Status Rewrap(const SecretKey& from, const SecretKey& to,
+                const std::function<void(int mirror)>& written = {});
+  std::filesystem::path MirrorPath(int mirror) const;
 
   // Writes `block` with fresh subject keys, growing the file (and `blocks`) first if needed. Unless
   // this is another try (`again`), kInternal when something is written there.
@@ -142,10 +166,10 @@ class KeyFile {
   Status Unlink();
 
  private:
-  std::filesystem::path MirrorPath(int mirror) const;
   Error Named(Error error) const;
   Status EqualiseMirrors(const Page& header);
   Status RepairSlot(Slot slot);
+  Result<bool> HasOtherGeneration(Slot slot) const;
   Result<std::uint32_t> FindNextBlock(std::uint32_t blocks) const;
   Status Grow(std::uint32_t blocks_before);
 

@@ -14,6 +14,7 @@
 
 #include "store/keys/internal.h"
 #include "store/keys/key_file.h"
+#include "store/keys/ledger.h"
 #include "store/keys/pair_cache.h"
 #include "store/model/mutex.h"
 
@@ -86,6 +87,18 @@ Result<std::vector<KeyFileId>> ListKeyFiles(const fs::path& dir) {
   return ids;
 }
 
+// Whether overwriting destroys here. The root stands for the directory.
+Status CheckFileSystem(const KeyVaultOptions& options) {
+  if (options.any_file_system) return {};
+  MAYFLY_ASSIGN_OR_RETURN(const FileSystemFacts facts, LookAtFileSystem(options.dir / "root.a"));
+  const FileSystemVerdict verdict = Judge(facts);
+  if (verdict.holds()) return {};
+  return Fail(ErrorCode::kUnavailable,
+              fmt::format("the key directory {} lies on {}: {}. ([keys] any_file_system = true "
+                          "starts without that promise, and says so on /v1/about)",
+                          options.dir.string(), verdict.name, verdict.reason));
+}
+
 // One lock of a pair. Fixed width: date, slot, generation.
 std::array<std::uint8_t, 32> Lock(KeyBytes key, const char* label, std::uint32_t days, Slot slot) {
   std::array<std::uint8_t, 10> id;
@@ -98,13 +111,16 @@ std::array<std::uint8_t, 32> Lock(KeyBytes key, const char* label, std::uint32_t
 class FileKeyVault final : public KeyVault {
  public:
   FileKeyVault(const KeyVaultOptions& options, SecretKey master, SecretKey root)
-      : dir_(options.dir),
+      : options_(options),
+        dir_(options.dir),
         sync_(options.sync),
         master_(std::move(master)),
         root_(std::move(root)),
+        ledger_(options.dir, options.sync),
         pairs_(kCachedPairsMax) {}
 
-  // Opens every key file there is. Damage is noted with its date; only the directory can fail here.
+  // Ends an interrupted rotation, then opens every key file there is. Damage is noted with its
+  // date; only the directory can fail here.
   Status LoadAll();
 
   Status OpenDate(ExpiryDay day) override;
@@ -122,6 +138,10 @@ class FileKeyVault final : public KeyVault {
   Result<Pair> PairForMonth(AuditMonth month) override;
   std::vector<AuditMonth> Months() const override;
   Status DestroyMonth(AuditMonth month) override;
+
+  Status RotateMaster(const SecretKey& next) override;
+  std::uint64_t Generation() const override { return ledger_.generation(); }
+  FileSystemVerdict FileSystem() const override;
 
   Pair PurposeKey(const char* label) const override { return P32(root_.bytes(), label, {}); }
 
@@ -151,21 +171,41 @@ class FileKeyVault final : public KeyVault {
     return KeyFile(dir_, {KeyFileKind::kMonth, month}, sync_);
   }
   // nullopt when there is nothing on disk that counts.
-  std::optional<Entry> Load(KeyFile& file) const;
+  std::optional<Entry> Load(KeyFile& file) const MAYFLY_REQUIRES(file_mutex_);
   static Entry MakeEntry(KeyFile::Opened opened);
   // The entry when it can be used, else the reason as an Error.
   Result<Entry*> FindOpen(ExpiryDay day) const MAYFLY_REQUIRES(mutex_);
   // A creation that was cut off leaves files without keys; with their date they go.
-  Status UnlinkUnfinished(KeyFile file) const;
+  Status UnlinkUnfinished(KeyFile file) const MAYFLY_REQUIRES(file_mutex_);
   static void EraseFromMemory(Entry& entry);
 
+  // Before every destruction: whether overwriting this file destroys what was in it.
+  Status CheckOverwriting(const KeyFile& file) const;
+  // After every destruction. A failure is made up for by the next call.
+  Status NoteDestruction() MAYFLY_REQUIRES(file_mutex_);
+  Status MakeUpForNotes() MAYFLY_REQUIRES(file_mutex_) {
+    if (note_owed_) return NoteDestruction();
+    return {};
+  }
+  Status BeginRotation(const SecretKey& next);
+  // Takes back what did not reach the root; completes what did.
+  Status FinishRotation();
+  KeyFile PreviousFile() const { return KeyFile(dir_, {KeyFileKind::kPrevious, 0}, sync_); }
+  void Reached(RotationStep step) const {
+    if (options_.rotation_fail_point) options_.rotation_fail_point(step);
+  }
+
+  const KeyVaultOptions options_;
   const fs::path dir_;
   const bool sync_;
-  const SecretKey master_;
-  const SecretKey root_;
 
+  Mutex rotation_mutex_;  // taken before the others
   // Taken first. Held during every use of a key file, so for milliseconds while one is synced.
   mutable Mutex file_mutex_;
+  SecretKey master_ MAYFLY_GUARDED_BY(file_mutex_);
+  const SecretKey root_;
+  Ledger ledger_;
+  bool note_owed_ MAYFLY_GUARDED_BY(file_mutex_) = false;
   // Never held during I/O. Entries and their keys are added, wiped and removed only with both locks
   // held, so whoever holds file_mutex_ may go on using the keys of an entry without this one.
   mutable Mutex mutex_;
@@ -209,13 +249,20 @@ std::optional<FileKeyVault::Entry> FileKeyVault::Load(KeyFile& file) const {
 }
 
 Status FileKeyVault::LoadAll() {
+  // Without its file of the old key a rotation cannot be finished; what it had not reached is
+  // listed as damaged, and the rest works.
+  const Status finished = FinishRotation();
+  if (!finished && finished.error().code != ErrorCode::kCorrupt) return finished;
   const MutexLock files(file_mutex_);
+  MAYFLY_RETURN_IF_ERROR(ledger_.Load(root_.bytes()));
   MAYFLY_ASSIGN_OR_RETURN(const std::vector<KeyFileId> ids, ListKeyFiles(dir_));
   for (const KeyFileId id : ids) {
-    if (id.kind == KeyFileKind::kRoot) continue;
+    if (id.kind != KeyFileKind::kDate && id.kind != KeyFileKind::kMonth) continue;
     KeyFile file(dir_, id, sync_);
     std::optional<Entry> entry = Load(file);
     if (!entry) continue;
+    // Whoever destroyed it may have died before it was noted.
+    if (entry->state == State::kDestroyed) note_owed_ = true;
     const MutexLock lock(mutex_);
     if (id.kind == KeyFileKind::kDate) {
       dates_[ExpiryDay(std::chrono::days(id.number))] = *std::move(entry);
@@ -225,7 +272,97 @@ Status FileKeyVault::LoadAll() {
       months_[id.number] = *std::move(entry);
     }
   }
+  // On a disk that takes no writes it stays owed, and the next destruction fails for it.
+  (void)MakeUpForNotes();
   return {};
+}
+
+FileSystemVerdict FileKeyVault::FileSystem() const {
+  const auto facts = LookAtFileSystem(dir_ / "root.a");
+  if (facts) return Judge(*facts);
+  return {.name = "an unknown file system", .reason = facts.error().message};
+}
+
+Status FileKeyVault::CheckOverwriting(const KeyFile& file) const {
+  if (options_.any_file_system) return {};
+  for (int m = 0; m < 2; ++m) {
+    const auto facts = LookAtFileSystem(file.MirrorPath(m));
+    if (!facts && facts.error().code == ErrorCode::kNotFound) continue;
+    if (!facts) return Fail(facts.error());
+    const FileSystemVerdict verdict = Judge(*facts);
+    if (verdict.holds()) continue;
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("key file {} lies on {}: {}. Nothing was overwritten. "
+                            "([keys] any_file_system = true goes on without that promise)",
+                            file.MirrorPath(m).string(), verdict.name, verdict.reason));
+  }
+  return {};
+}
+
+Status FileKeyVault::NoteDestruction() {
+  note_owed_ = true;
+  MAYFLY_RETURN_IF_ERROR(ledger_.Raise(root_.bytes()));
+  note_owed_ = false;
+  return {};
+}
+
+Status FileKeyVault::RotateMaster(const SecretKey& next) {
+  const MutexLock rotating(rotation_mutex_);
+  MAYFLY_RETURN_IF_ERROR(FinishRotation());
+  MAYFLY_RETURN_IF_ERROR(BeginRotation(next));
+  return FinishRotation();
+}
+
+Status FileKeyVault::BeginRotation(const SecretKey& next) {
+  const MutexLock files(file_mutex_);
+  if (sodium_memcmp(next.bytes().data(), master_.bytes().data(), 32) == 0) return {};
+  KeyFile previous = PreviousFile();
+  MAYFLY_ASSIGN_OR_RETURN(const std::vector<KeyFileId> ids, ListKeyFiles(dir_));
+  for (const KeyFileId id : ids) {
+    MAYFLY_RETURN_IF_ERROR(CheckOverwriting(KeyFile(dir_, id, sync_)));
+  }
+  MAYFLY_RETURN_IF_ERROR(previous.Create(
+      next, {.first = SecretKey::FromBytes(master_.bytes()), .second = SecretKey::Random()}));
+  Reached(RotationStep::kPreviousWritten);
+  KeyFile root(dir_, {KeyFileKind::kRoot, 0}, sync_);
+  MAYFLY_RETURN_IF_ERROR(
+      root.Rewrap(master_, next, [&](int) { Reached(RotationStep::kRootWrapped); }));
+  master_ = SecretKey::FromBytes(next.bytes());
+  return {};
+}
+
+Status FileKeyVault::FinishRotation() {
+  KeyFile previous = PreviousFile();
+  Result<KeyFile::Opened> opened = KeyFile::Opened();
+  std::vector<KeyFileId> ids;
+  {
+    const MutexLock files(file_mutex_);
+    opened = previous.Open(master_);
+    if (opened && opened->state == KeyFile::State::kAbsent) return {};
+    // It is the old key under a new one that we do not have: the root was not reached. A root that
+    // was reached in one mirror is put right first, so that no other key opens it any more.
+    if (!opened && opened.error().code != ErrorCode::kSealed) return Fail(opened.error());
+    if (!opened) {
+      KeyFile root(dir_, {KeyFileKind::kRoot, 0}, sync_);
+      MAYFLY_RETURN_IF_ERROR(root.Open(master_));
+    }
+    MAYFLY_ASSIGN_OR_RETURN(ids, ListKeyFiles(dir_));
+  }
+  if (opened && opened->state == KeyFile::State::kWhole) {
+    for (const KeyFileId id : ids) {
+      if (id.kind != KeyFileKind::kDate && id.kind != KeyFileKind::kMonth) continue;
+      const MutexLock files(file_mutex_);
+      const Status wrapped = KeyFile(dir_, id, sync_).Rewrap(opened->keys.first, master_, [&](int) {
+        Reached(RotationStep::kFileWrapped);
+      });
+      // A file that nothing opens was damaged before; it is listed with its date.
+      if (!wrapped && wrapped.error().code != ErrorCode::kCorrupt) return wrapped;
+    }
+  }
+  const MutexLock files(file_mutex_);
+  MAYFLY_RETURN_IF_ERROR(previous.Destroy());
+  Reached(RotationStep::kPreviousDestroyed);
+  return previous.Unlink();
 }
 
 Result<FileKeyVault::Entry*> FileKeyVault::FindOpen(ExpiryDay day) const {
@@ -380,7 +517,10 @@ Status FileKeyVault::DestroySlots(ExpiryDay day, const std::vector<Slot>& slots)
       pairs_.Remove(DaysOf(day), slot);
     }
   }
-  return FileOf(day).DestroySlots(slots);
+  KeyFile file = FileOf(day);
+  MAYFLY_RETURN_IF_ERROR(CheckOverwriting(file));
+  MAYFLY_RETURN_IF_ERROR(file.DestroySlots(slots));
+  return NoteDestruction();
 }
 
 Status FileKeyVault::UnlinkUnfinished(KeyFile file) const {
@@ -400,24 +540,30 @@ Status FileKeyVault::DestroyDate(ExpiryDay day) {
   MAYFLY_RETURN_IF_ERROR(CheckDay(day));
   const MutexLock files(file_mutex_);
   bool known = false;
+  bool gone = false;
   {
     // Memory first: whatever the disk says, nothing of this date is readable here any more.
     const MutexLock lock(mutex_);
     const auto found = dates_.find(day);
     if (found != dates_.end()) {
-      if (found->second.state == State::kDestroyed || found->second.state == State::kUnlinked) {
-        return {};
+      gone = found->second.state == State::kDestroyed || found->second.state == State::kUnlinked;
+      if (!gone) {
+        EraseFromMemory(found->second);
+        pairs_.RemoveDate(DaysOf(day));
       }
-      EraseFromMemory(found->second);
-      pairs_.RemoveDate(DaysOf(day));
       known = true;
     }
   }
-  if (!known) return UnlinkUnfinished(FileOf(day));
-  MAYFLY_RETURN_IF_ERROR(FileOf(day).Destroy());
-  const MutexLock lock(mutex_);
-  dates_[day].state = State::kDestroyed;
-  return {};
+  if (gone) return MakeUpForNotes();
+  KeyFile file = FileOf(day);
+  if (!known) return UnlinkUnfinished(file);
+  MAYFLY_RETURN_IF_ERROR(CheckOverwriting(file));
+  MAYFLY_RETURN_IF_ERROR(file.Destroy());
+  {
+    const MutexLock lock(mutex_);
+    dates_[day].state = State::kDestroyed;
+  }
+  return NoteDestruction();
 }
 
 Status FileKeyVault::UnlinkDate(ExpiryDay day) {
@@ -503,7 +649,9 @@ Status FileKeyVault::DestroyMonth(AuditMonth month) {
   }
   if (!known) return UnlinkUnfinished(FileOf(month));
   KeyFile file = FileOf(month);
+  MAYFLY_RETURN_IF_ERROR(CheckOverwriting(file));
   MAYFLY_RETURN_IF_ERROR(file.Destroy());
+  MAYFLY_RETURN_IF_ERROR(NoteDestruction());
   MAYFLY_RETURN_IF_ERROR(file.Unlink());
   const MutexLock lock(mutex_);
   months_[month].state = State::kUnlinked;
@@ -536,7 +684,10 @@ Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master) {
       (opened->state != KeyFile::State::kAbsent && opened->state != KeyFile::State::kUnfinished)) {
     return exists();
   }
-  MAYFLY_RETURN_IF_ERROR(root.Create(master));
+  MAYFLY_ASSIGN_OR_RETURN(const KeyFile::Opened created, root.Create(master));
+  MAYFLY_RETURN_IF_ERROR(CheckFileSystem(options));
+  Ledger ledger(options.dir, options.sync);
+  MAYFLY_RETURN_IF_ERROR(ledger.Raise(created.keys.first.bytes()));
   // The directory's own name, in case it is new.
   return SyncDirectory(options.dir.has_parent_path() ? options.dir.parent_path() : ".",
                        options.sync);
@@ -570,6 +721,7 @@ Result<std::unique_ptr<KeyVault>> OpenKeyVault(const KeyVaultOptions& options, S
       return Fail(ErrorCode::kCorrupt,
                   fmt::format("key file {} is destroyed", (options.dir / "root").string()));
   }
+  MAYFLY_RETURN_IF_ERROR(CheckFileSystem(options));
   auto vault =
       std::make_unique<FileKeyVault>(options, std::move(master), std::move(opened.keys.first));
   MAYFLY_RETURN_IF_ERROR(vault->LoadAll());

@@ -5,6 +5,9 @@
 //   D<yyyymmdd>.a .b     one date: 4 KiB header (day key and index key, wrapped by the master key),
 //                        then 64-byte slots, each a random subject key sealed under the day key
 //   M<yyyymm>.a .b       one audit month: header only
+//   previous.a .b        while the master key is being replaced: the old one, under the new one
+//   ledger.a .b          how often keys were destroyed: ledger.h
+//   passphrase.a .b      what turns a passphrase into the master key: passphrase.h
 // .a and .b are mirrors, preallocated, overwritten in place, synced, read back. They are never
 // copied, renamed or put into a backup: that is what makes destruction final. The byte layout is in
 // key_file.h. Sources: docs/decisions/0003-two-locks.md; BLAKE2b RFC 7693; XChaCha20-Poly1305
@@ -15,12 +18,14 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "store/keys/file_system.h"
 #include "store/keys/secret_key.h"
 #include "store/model/result.h"
 #include "store/model/time.h"
@@ -77,20 +82,49 @@ class KeyVault {
   virtual std::vector<AuditMonth> Months() const = 0;
   virtual Status DestroyMonth(AuditMonth month) = 0;  // and unlinks
 
+  // --- the master key
+  // Wraps the root and every key file with `next` instead of the master key of now, one file at a
+  // time, while others go on using the vault. When it returns the old one opens nothing. The caller
+  // has put `next` where it will be found at the next start. An error or the end of the process
+  // leaves keys that open with one of the two, and calling it again, or OpenKeyVault with the one
+  // that opens the root, completes it or takes it back. One at a time; others wait. What hangs on
+  // the root (ids, tokens, cookies) does not change.
+  virtual Status RotateMaster(const SecretKey& next) = 0;
+  // Rises with each DestroyDate, DestroySlots and DestroyMonth that destroyed something, durably
+  // before that returns. Lower than a number told before: these keys are an older copy.
+  virtual std::uint64_t Generation() const = 0;
+  // Whether overwriting is destruction where the keys lie, as of now.
+  virtual FileSystemVerdict FileSystem() const = 0;
+
   // --- purposes: P32(root, label, ""). For cursors, credentials, tokens, fingerprints.
   virtual Pair PurposeKey(const char* label) const = 0;
+};
+
+// Steps of RotateMaster, in their order; the two in the middle come once for each mirror.
+enum class RotationStep : int {
+  kPreviousWritten = 1,  // the old master key lies under the new one
+  kRootWrapped,          // from the first of them on, the new one opens the vault
+  kFileWrapped,          // of one date or month
+  kPreviousDestroyed,
 };
 
 struct KeyVaultOptions {
   std::filesystem::path dir;  // keys/
   bool sync = true;           // false only in benchmarks that say so
+  // Destroy by overwriting even where a file system is known, or not known, to keep copies.
+  bool any_file_system = false;
+  // Called after each step of a rotation; tests end the process in it.
+  std::function<void(RotationStep)> rotation_fail_point = {};
 };
 
 // Creates keys/ with a fresh root. kInvalidArgument when a root exists.
 Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master);
-// Opens it. kSealed when the master key is not the one that wrapped the root; kCorrupt when both
-// mirrors of the root are damaged; kInvalidArgument when the directory is readable by others;
-// kNotFound when it has no keys yet. One program at a time: the data directory's lock sees to that.
+// Opens it, and completes a rotation that was interrupted, or takes it back. kSealed when the
+// master key is not the one that wrapped the root; kUnavailable, with the remedy, when overwriting
+// is not destruction on this file system (and before each destruction: then nothing was destroyed);
+// kCorrupt when both mirrors of the root are damaged; kInvalidArgument when the directory is
+// readable by others; kNotFound when it has no keys yet. One program at a time: the data
+// directory's lock sees to that.
 Result<std::unique_ptr<KeyVault>> OpenKeyVault(const KeyVaultOptions& options, SecretKey master);
 
 }  // namespace mayfly::store

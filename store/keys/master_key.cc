@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "store/keys/internal.h"
+#include "store/model/sensitive.h"
 
 namespace mayfly::store {
 namespace {
@@ -145,48 +146,90 @@ Result<SecretKey> LoadMasterKey(const fs::path& file) {
     if (got == 0) break;
     size += static_cast<std::size_t>(got);
   }
-  const auto damaged = [&] {
-    return Fail(ErrorCode::kSealed,
-                fmt::format("the master key {} is damaged: expected one line \"mayfly-master-1 \" "
-                            "with 64 hex digits and a checksum; bring back your copy of it",
-                            file.string()));
-  };
-  const bool ends_well = size == kLineBytes || (size == kLineBytes + 1 && text[kLineBytes] == '\n');
-  if (!ends_well || std::string_view(text.data(), kPrefix.size()) != kPrefix ||
-      text[kSumAt - 1] != ' ') {
-    return damaged();
+  std::optional<SecretKey> key = ParseMasterKey(std::string_view(text.data(), size));
+  if (key) return *std::move(key);
+  return Fail(ErrorCode::kSealed,
+              fmt::format("the master key {} is damaged: expected one line \"mayfly-master-1 \" "
+                          "with 64 hex digits and a checksum; bring back your copy of it",
+                          file.string()));
+}
+
+std::optional<SecretKey> ParseMasterKey(std::string_view line) {
+  internal::EnsureSodium();
+  if (line.ends_with('\n')) line.remove_suffix(1);
+  if (line.size() != kLineBytes || !line.starts_with(kPrefix) || line[kSumAt - 1] != ' ') {
+    return std::nullopt;
   }
   std::array<std::uint8_t, 32> key;
   const internal::WipeAtEnd wipe_key(key.data(), key.size());
   std::array<std::uint8_t, 4> sum;
   std::size_t bytes = 0;
-  if (sodium_hex2bin(key.data(), key.size(), text.data() + kKeyAt, 64, nullptr, &bytes, nullptr) !=
+  if (sodium_hex2bin(key.data(), key.size(), line.data() + kKeyAt, 64, nullptr, &bytes, nullptr) !=
           0 ||
       bytes != key.size() ||
-      sodium_hex2bin(sum.data(), sum.size(), text.data() + kSumAt, 8, nullptr, &bytes, nullptr) !=
+      sodium_hex2bin(sum.data(), sum.size(), line.data() + kSumAt, 8, nullptr, &bytes, nullptr) !=
           0 ||
       bytes != sum.size() || sum != Checksum(KeyBytes(key))) {
-    return damaged();
+    return std::nullopt;
   }
   return SecretKey::FromBytes(KeyBytes(key));
+}
+
+std::string RenderMasterKey(const SecretKey& key) {
+  std::array<char, 65> hex;
+  const internal::WipeAtEnd wipe_hex(hex.data(), hex.size());
+  // Of its full size at once, so that growing leaves no copy behind.
+  std::string line(kLineBytes, ' ');
+  std::copy(kPrefix.begin(), kPrefix.end(), line.begin());
+  sodium_bin2hex(hex.data(), hex.size(), key.bytes().data(), 32);
+  std::copy_n(hex.begin(), 64, line.begin() + kKeyAt);
+  const std::array<std::uint8_t, 4> sum = Checksum(key.bytes());
+  sodium_bin2hex(hex.data(), hex.size(), sum.data(), sum.size());
+  std::copy_n(hex.begin(), 8, line.begin() + kSumAt);
+  return line;
+}
+
+fs::path NextMasterKeyFile(const fs::path& file) { return file.string() + ".next"; }
+
+Status AdoptNextMasterKey(const fs::path& file) {
+  const fs::path next = NextMasterKeyFile(file);
+  const auto failed = [&](const char* step, const fs::path& path) {
+    return Fail(ErrorCode::kIo,
+                fmt::format("cannot {} the master key {}: {}", step, path.string(), Why(errno)));
+  };
+  std::error_code ignored;
+  if (!fs::exists(next, ignored)) {
+    if (fs::exists(file, ignored)) return {};
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("there is no master key at {}", file.string()));
+  }
+  // A next key that is not whole must not cost the one that is.
+  MAYFLY_RETURN_IF_ERROR(LoadMasterKey(next));
+  if (fs::exists(file, ignored)) {
+    if (::chmod(file.c_str(), 0600) != 0) return failed("write", file);
+    const Fd old(::open(file.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (old.get() < 0) return failed("open", file);
+    const std::array<char, kLineBytes + 1> zeros = {};
+    if (::pwrite(old.get(), zeros.data(), zeros.size(), 0) != static_cast<ssize_t>(zeros.size())) {
+      return failed("overwrite", file);
+    }
+    if (::fsync(old.get()) != 0) return failed("sync", file);
+  }
+  if (::rename(next.c_str(), file.c_str()) != 0) return failed("rename", next);
+  const Fd dir(::open(DirectoryOf(file).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (dir.get() < 0 || ::fsync(dir.get()) != 0) return failed("sync the directory of", file);
+  return {};
 }
 
 Status CreateMasterKey(const fs::path& file) {
   MAYFLY_RETURN_IF_ERROR(CheckDirectory(file, ErrorCode::kInvalidArgument));
   const SecretKey key = SecretKey::Random();
+  std::string line = RenderMasterKey(key);
   std::array<char, kLineBytes + 1> text = {};
   const internal::WipeAtEnd wipe_text(text.data(), text.size());
-  std::array<char, 65> hex;
-  const internal::WipeAtEnd wipe_hex(hex.data(), hex.size());
-  std::copy(kPrefix.begin(), kPrefix.end(), text.begin());
-  sodium_bin2hex(hex.data(), hex.size(), key.bytes().data(), 32);
-  std::copy_n(hex.begin(), 64, text.begin() + kKeyAt);
-  text[kSumAt - 1] = ' ';
-  const std::array<std::uint8_t, 4> sum = Checksum(key.bytes());
-  sodium_bin2hex(hex.data(), hex.size(), sum.data(), sum.size());
-  std::copy_n(hex.begin(), 8, text.begin() + kSumAt);
+  std::copy(line.begin(), line.end(), text.begin());
   text[kLineBytes] = '\n';
-
+  WipeString(line);
   const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400));
   if (fd.get() < 0) {
     const int error = errno;

@@ -15,6 +15,7 @@ PairCache::PairCache(std::uint32_t entries_max) : entries_(std::size_t{entries_m
     std::fputs("out of memory for the cache of pairs\n", stderr);
     std::abort();
   }
+  internal::LockOrCount(pairs_, entries_.size() * 32);
   free_.reserve(entries_max);
   for (std::uint32_t entry = entries_max; entry > 0; --entry) free_.push_back(entry);
   index_.reserve(entries_max);

@@ -1,6 +1,7 @@
 #include "store/keys/secret_key.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -26,6 +27,18 @@ void EnsureSodium() {
 
 namespace {
 
+std::atomic<std::size_t> unlocked_keys{0};
+
+}  // namespace
+
+std::size_t UnlockedKeys() { return unlocked_keys.load(std::memory_order_relaxed); }
+
+void internal::LockOrCount(void* data, std::size_t size) {
+  if (sodium_mlock(data, size) != 0) unlocked_keys.fetch_add(1, std::memory_order_relaxed);
+}
+
+namespace {
+
 std::uint8_t* Allocate() {
   internal::EnsureSodium();
   auto* data = static_cast<std::uint8_t*>(sodium_malloc(32));
@@ -33,6 +46,7 @@ std::uint8_t* Allocate() {
     std::fputs("out of memory for a key\n", stderr);
     std::abort();
   }
+  internal::LockOrCount(data, 32);
   return data;
 }
 

@@ -3,6 +3,7 @@
 #define MAYFLY_STORE_KEYS_SECRET_KEY_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -25,6 +26,14 @@ class SecretKey {
  private:
   std::uint8_t* data_ = nullptr;
 };
+
+// Pieces of guarded memory that could not be locked since start: RLIMIT_MEMLOCK is too low, and
+// their keys may reach swap. 0 is how it should be.
+std::size_t UnlockedKeys();
+namespace internal {
+// Locks `data`, which sodium_malloc gave (it tries, and does not tell); counts a failure.
+void LockOrCount(void* data, std::size_t size);
+}  // namespace internal
 
 // P32(k, label, x): BLAKE2b-256 keyed with k, personalised with the 16-byte label (shorter labels
 // are zero-padded), over x. The one derivation of the project (RFC 7693; libsodium generichash).

@@ -226,8 +226,14 @@ void ServiceProcess::StartWithoutWaiting() {
     const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     ::dup2(fd, STDOUT_FILENO);
     ::dup2(fd, STDERR_FILENO);
-    ::execl(program.c_str(), program.c_str(), "serve", "--config", config.c_str(), "--clock-file",
-            clock.c_str(), "--restart-delay-ms", kRestartDelayMs, nullptr);
+    std::vector<std::string> words = {
+        program,        "serve", "--config",           config,
+        "--clock-file", clock,   "--restart-delay-ms", kRestartDelayMs};
+    words.insert(words.end(), serve_arguments_.begin(), serve_arguments_.end());
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    ::execv(program.c_str(), arguments.data());
     ::_exit(127);
   }
 }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <sys/types.h>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -65,6 +66,10 @@ class ServiceProcess {
   explicit ServiceProcess(TimePoint start_at, double rate = 1.0);
   ~ServiceProcess();  // ends everything that it started
 
+  // Besides those of every start.
+  void set_serve_arguments(std::vector<std::string> arguments) {
+    serve_arguments_ = std::move(arguments);
+  }
   void Start();  // and waits until the port opens
   void StartWithoutWaiting();
   bool AwaitAnswer(int seconds = 60);  // healthz answers
@@ -108,6 +113,7 @@ class ServiceProcess {
   std::filesystem::path dir_;
   std::unique_ptr<service::DemoClock> clock_;
   std::map<std::string, std::string> tokens_;
+  std::vector<std::string> serve_arguments_;
   pid_t supervisor_ = -1;
   std::unique_ptr<ValidatingProxy> proxy_;  // while the service runs that it was started for
 };

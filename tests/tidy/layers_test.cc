@@ -131,12 +131,15 @@ const std::vector<WordRule>& WordRules() {
            "store/outbox_queue.cc", "store/tokens.cc",
            // Frames between core and worker, and the sealing of a rotated credential.
            "service/link/convert.cc", "service/worker/worker.cc",
+           // A passphrase becomes a key.
+           "store/keys/passphrase.cc",
            // Compares handles.
            "connectors/mentions.cc",
            // What people may read or give: the REST API and the printed token.
            "service/api/auth.cc", "service/api/render.cc",
            "service/api/handlers/operation_handlers.cc",  // a new token, once
            "service/command_line.cc", "service/demo/",
+           "service/master_key_source.cc",  // the line of a master key file
            // Platforms.
            "connectors/http_client.cc", "connectors/*/api_types.cc", "connectors/*/client.cc",
            "connectors/*/connector.cc",

@@ -52,6 +52,25 @@ TEST(Config, TheBudgetsOfTokensAreRead) {
   }
 }
 
+// What init writes for each source is accepted, and names a file only where there is one.
+TEST(Config, TheSourcesOfTheMasterKey) {
+  for (const auto& [source, word] : {std::pair(KeySource::kCredential, "\"credential\""),
+                                     std::pair(KeySource::kPassphrase, "\"passphrase\"")}) {
+    const std::string text = RenderConfig({.data_dir = "/var/lib/mayfly",
+                                           .master_key = "/etc/mayfly/master.key",
+                                           .run_dir = "/run/mayfly",
+                                           .listen = {"127.0.0.1:8080"},
+                                           .key_source = source});
+    EXPECT_THAT(text, HasSubstr(word));
+    const auto config = ParseConfig(text, "/etc/mayfly/mayfly.toml");
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->key_source, source);
+    EXPECT_TRUE(config->master_key.empty());
+    EXPECT_TRUE(MayBeReadWhole("/etc/mayfly/tls", *config));
+    EXPECT_FALSE(MayBeReadWhole("/var/lib", *config));
+  }
+}
+
 struct Wrong {
   const char* name;
   const char* from;
@@ -124,6 +143,16 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"duration_high", "[http]", "[http]\nidle_deadline = \"900m\"", "http.idle_deadline"},
         Wrong{"key_inside_data", "/etc/mayfly/master.key", "/var/lib/mayfly/keys/master.key",
               "paths.master_key"},
+        Wrong{"key_source", "[http]", "[keys]\nsource = \"SECRETVALUE\"\n[http]", "keys.source"},
+        Wrong{"key_file_and_another_source", "[http]", "[keys]\nsource = \"passphrase\"\n[http]",
+              "paths.master_key"},
+        Wrong{"no_key_file", "master_key = ", "run_at = ", "paths.master_key"},
+        Wrong{"credential_from", "[http]", "[keys]\ncredential_from = \"SECRETVALUE\"\n[http]",
+              "keys.credential_from"},
+        Wrong{"credential_from_without_credential", "[http]",
+              "[keys]\ncredential_from = \"elsewhere\"\n[http]", "keys.credential_from"},
+        Wrong{"any_file_system", "[http]", "[keys]\nany_file_system = \"yes\"\n[http]",
+              "keys.any_file_system"},
         Wrong{"empty_name", "\"Example Statistics Office\"", "\"\"", "organisation.name"},
         Wrong{"no_toml", "[paths]", "paths SECRETVALUE", "mayfly.toml:11"}),
     [](const auto& info) { return std::string(info.param.name); });

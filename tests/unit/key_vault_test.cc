@@ -202,8 +202,8 @@ TEST_F(KeyVaultTest, CreatesOnceWithTightModes) {
     ASSERT_EQ(stat(entry.path().c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 07777, 0600u);
   }
-  EXPECT_EQ(names, (std::set<std::string>{"root.a", "root.b", "D20270223.a", "D20270223.b",
-                                          "M202702.a", "M202702.b"}));
+  EXPECT_EQ(names, (std::set<std::string>{"ledger.a", "ledger.b", "root.a", "root.b", "D20270223.a",
+                                          "D20270223.b", "M202702.a", "M202702.b"}));
   EXPECT_EQ(fs::file_size(File("D20270223.a")), kPageBytes + 1024 * kSlotBytes);
   EXPECT_EQ(fs::file_size(File("D20270223.b")), kPageBytes + 1024 * kSlotBytes);
   EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys()}, FixedKey(kMaster))),

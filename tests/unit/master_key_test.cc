@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <string>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -152,6 +154,40 @@ TEST(MasterKey, ADirectoryWritableByOthersIsRefused) {
   EXPECT_TRUE(LoadMasterKey(dir / "master"));
 }
 
+TEST(MasterKey, TheNextOneTakesThePlaceOfTheOldOneAtEachStep) {
+  const TempDir dir;
+  const std::filesystem::path file = dir / "master";
+  const std::filesystem::path next = NextMasterKeyFile(file);
+  EXPECT_FALSE(AdoptNextMasterKey(file));
+  ASSERT_TRUE(CreateMasterKey(file));
+  const std::string before = ReadFile(file);
+  ASSERT_TRUE(AdoptNextMasterKey(file));  // nothing to do
+  EXPECT_EQ(ReadFile(file), before);
+  ASSERT_TRUE(CreateMasterKey(next));
+  const std::string wanted = ReadFile(next);
+  const auto expect_adopted = [&] {
+    ASSERT_TRUE(AdoptNextMasterKey(file));
+    EXPECT_EQ(ReadFile(file), wanted);
+    EXPECT_FALSE(std::filesystem::exists(next));
+    EXPECT_TRUE(LoadMasterKey(file));
+  };
+  expect_adopted();
+  // Interrupted after the old one was overwritten, in part or whole, and after it was gone.
+  for (const std::size_t zeros : {std::size_t{1}, before.size() / 2, before.size()}) {
+    std::filesystem::rename(file, next);
+    WriteFile(file, std::string(zeros, '\0') + before.substr(zeros));
+    expect_adopted();
+  }
+  std::filesystem::rename(file, next);
+  expect_adopted();
+  // A next one that is damaged costs nothing.
+  ASSERT_EQ(chmod(file.c_str(), 0400), 0);
+  WriteFile(next, "half a key");
+  ASSERT_EQ(chmod(next.c_str(), 0400), 0);
+  EXPECT_FALSE(AdoptNextMasterKey(file));
+  EXPECT_EQ(ReadFile(file), wanted);
+}
+
 TEST(MasterKey, OnlyARegularFileIsRead) {
   const TempDir dir;
   ASSERT_EQ(mkfifo((dir / "pipe").c_str(), 0400), 0);
@@ -167,6 +203,22 @@ TEST(SecretKey, MovesAndNeverCopies) {
   b = SecretKey::Random();
   EXPECT_FALSE(b.empty());
   static_assert(!std::is_copy_constructible_v<SecretKey>);
+}
+
+// In a process of its own that may lock nothing: root may whatever the limit is.
+TEST(SecretKey, OneThatCannotBeLockedIsCounted) {
+  const SecretKey here = SecretKey::Random();
+  EXPECT_EQ(UnlockedKeys(), 0u);
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (geteuid() == 0 && setuid(65534) != 0)) _exit(9);
+    const SecretKey key = SecretKey::Random();
+    _exit(UnlockedKeys() == 1 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
 TEST(P32, LabelsSeparate) {

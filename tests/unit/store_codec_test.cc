@@ -328,7 +328,8 @@ std::vector<Case> Cases() {
                    "b817"
                    "01"
                    "05"
-                   "06",
+                   "06"
+                   "01",
                    [](std::string_view b) { return Again(codec::DecodeReceipt(b)); }});
   AuditEntry entry;
   entry.at = Ms(1'000);

@@ -61,6 +61,10 @@ const char* GradeSentence(const std::string& grade) {
            "without "
            "it.";
   }
+  if (grade == "none") {
+    return "Keys are overwritten where that does not destroy them: copies of this machine, or its "
+           "disk alone, may stay readable.";
+  }
   return "Everything lies on one disk: whole-machine copies that were taken before a message "
          "expired "
          "stay readable to whoever has them.";
@@ -96,6 +100,9 @@ Response About(const ApiContext& context) {
     writer.Key("destruction").StartObject();
     writer.Field("p2_grade", context.p2_grade);
     writer.Field("meaning", GradeSentence(context.p2_grade));
+    writer.Field("reason", context.p2_reason);
+    writer.Field("file_system", context.file_system);
+    writer.Field("overwriting_holds", context.overwriting_holds);
     writer.EndObject();
     writer.Key("sandbox");
     Render(writer, context.sandbox);

@@ -93,7 +93,7 @@ Result<Response> GetExpiry(const Call& call) {
     writer.StartObject();
     RenderExpiry(writer, call);
     writer.Key("receipts").StartArray();  // newest first; all of them: /v1/ops/receipts
-    for (const auto& receipt : receipts) Render(writer, receipt, call.context.p2_grade);
+    for (const auto& receipt : receipts) Render(writer, receipt);
     writer.EndArray();
     writer.EndObject();
   });
@@ -115,7 +115,7 @@ Result<Response> GetReceipts(const Call& call) {
     next = SignCursor(call.context, "receipts", FormatDayCompact(receipts.back().day));
   }
   return ListDocument(call.request, next, [&](json::Writer& writer) {
-    for (const auto& receipt : receipts) Render(writer, receipt, call.context.p2_grade);
+    for (const auto& receipt : receipts) Render(writer, receipt);
   });
 }
 
@@ -280,6 +280,51 @@ Result<Response> Rehearse(const Call& call) {
   });
 }
 
+// {"passphrase": ...} or {"master_key": ...}, or neither.
+Result<KeyOffer> ReadOffer(const Request& request) {
+  MAYFLY_ASSIGN_OR_RETURN(const json::Value body,
+                          ParseObject(request, {"passphrase", "master_key"}));
+  KeyOffer offer;
+  if (body.Find("passphrase") != nullptr) {
+    MAYFLY_ASSIGN_OR_RETURN(std::string words, body.String("passphrase"));
+    offer.passphrase = store::Passphrase(std::move(words));
+  }
+  if (body.Find("master_key") != nullptr) {
+    MAYFLY_ASSIGN_OR_RETURN(std::string line, body.String("master_key"));
+    offer.master_key = MasterKeyLine(std::move(line));
+  }
+  return offer;
+}
+
+Response Done(const char* member) {
+  return Document(200, [&](json::Writer& writer) {
+    writer.StartObject();
+    writer.Field(member, true);
+    writer.EndObject();
+  });
+}
+
+// The one thing besides health that a sealed service does.
+Response Unseal(const ApiContext& context, const Request& request) {
+  if (!context.unseal) {
+    return Problem(request, Error{.code = ErrorCode::kInvalidArgument,
+                                  .message = "The service is not sealed."});
+  }
+  const auto offer = ReadOffer(request);
+  if (!offer) return Problem(request, offer.error());
+  const Status unsealed = context.unseal(*offer);
+  if (unsealed) return Done("unsealed");
+  if (unsealed.error().code != ErrorCode::kSealed) return Problem(request, unsealed.error());
+  return Problem(request, 403, "sealed", "Still sealed: " + unsealed.error().message + ".");
+}
+
+Result<Response> RotateMasterKey(const Call& call) {
+  if (!call.context.rotate_master_key) return Fail(ErrorCode::kUnavailable, "Not here.");
+  MAYFLY_ASSIGN_OR_RETURN(const KeyOffer offer, ReadOffer(call.request));
+  MAYFLY_RETURN_IF_ERROR(call.context.rotate_master_key(offer, call.actor));
+  return Done("rotated");
+}
+
 Route Make(ApiContext& context, const char* method, const char* pattern, Access access,
            StoreHandler handler) {
   Route route;
@@ -331,8 +376,22 @@ std::vector<Route> OperationRoutes(ApiContext& context) {
   confirm.body_bytes_max = 4096;
   Route reload = Make(context, "POST", "/admin/reload", Access::kAdminSocket, Reload);
   reload.slow = true;  // reads files
-  return {coverage,     policy, expiry,   receipts, metrics, create_token, list_tokens,
-          revoke_token, status, rehearse, clock,    confirm, reload};
+  Route unseal;
+  unseal.method = "POST";
+  unseal.pattern = "/admin/unseal";
+  unseal.access = Access::kAdminSocket;
+  unseal.while_sealed = true;
+  unseal.slow = true;  // a second of work
+  unseal.body_bytes_max = 8192;
+  unseal.handler = [&context](const Request& request, const Actor&) {
+    return Unseal(context, request);
+  };
+  Route rotate =
+      Make(context, "POST", "/admin/master-key/rotate", Access::kAdminSocket, RotateMasterKey);
+  rotate.slow = true;
+  rotate.body_bytes_max = 8192;
+  return {coverage, policy,   expiry, receipts, metrics, create_token, list_tokens, revoke_token,
+          status,   rehearse, clock,  confirm,  reload,  unseal,       rotate};
 }
 
 }  // namespace mayfly::service::api
