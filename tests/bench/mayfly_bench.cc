@@ -116,8 +116,9 @@ class Words {
 };
 
 std::unique_ptr<store::Store> OpenExisting(const fs::path& dir, const store::SecretKey& master) {
-  auto vault = Must(store::OpenKeyVault({.dir = dir / "keys", .sync = false},
-                                        store::SecretKey::FromBytes(master.bytes())));
+  auto vault =
+      Must(store::OpenKeyVault({.dir = dir / "keys", .sync = false, .any_file_system = true},
+                               store::SecretKey::FromBytes(master.bytes())));
   auto engine = Must(store::OpenRocksDbEngine({.dir = dir / "store"}));
   return Must(store::Store::Open(std::move(engine), std::move(vault),
                                  {.durability = store::Durability::kBuffered}));
@@ -128,7 +129,8 @@ std::unique_ptr<store::Store> OpenFresh(const fs::path& dir, const store::Secret
   fs::create_directory(dir / "keys");
   fs::permissions(dir / "store", fs::perms::owner_all);
   fs::permissions(dir / "keys", fs::perms::owner_all);
-  Must(store::CreateKeyVault({.dir = dir / "keys", .sync = false}, master));
+  Must(
+      store::CreateKeyVault({.dir = dir / "keys", .sync = false, .any_file_system = true}, master));
   return OpenExisting(dir, master);
 }
 

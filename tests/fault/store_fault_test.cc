@@ -51,7 +51,8 @@ class Service {
       std::filesystem::permissions(dir / name, std::filesystem::perms::owner_all);
     }
     const auto master = Master();
-    Must(store::CreateKeyVault({.dir = dir / "keys"}, store::SecretKey::FromBytes(master)));
+    Must(store::CreateKeyVault({.dir = dir / "keys", .any_file_system = true},
+                               store::SecretKey::FromBytes(master)));
   }
   Status Open() {
     const auto master = Master();
@@ -59,8 +60,9 @@ class Service {
                             store::OpenRocksDbEngine({.dir = dir_ / "store",
                                                       .block_cache_bytes = 1u << 20,
                                                       .write_buffer_bytes = 256u << 10}));
-    MAYFLY_ASSIGN_OR_RETURN(auto vault, store::OpenKeyVault({.dir = dir_ / "keys"},
-                                                            store::SecretKey::FromBytes(master)));
+    MAYFLY_ASSIGN_OR_RETURN(auto vault,
+                            store::OpenKeyVault({.dir = dir_ / "keys", .any_file_system = true},
+                                                store::SecretKey::FromBytes(master)));
     MAYFLY_ASSIGN_OR_RETURN(store_, store::Store::Open(std::move(engine), std::move(vault), {}));
     return {};
   }

@@ -85,7 +85,7 @@ class RestTest : public ::testing::Test {
   RestTest() : clock_(At("2026-03-05T10:00:00Z")) {}
 
   void SetUp() override {
-    const store::KeyVaultOptions keys{.dir = dir_ / "keys"};
+    const store::KeyVaultOptions keys{.dir = dir_ / "keys", .any_file_system = true};
     store::SecretKey master = store::SecretKey::Random();
     ASSERT_TRUE(store::CreateKeyVault(keys, master).has_value());
     auto vault = store::OpenKeyVault(keys, std::move(master));

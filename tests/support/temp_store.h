@@ -108,7 +108,8 @@ class TempStore {
     }
     const store::SecretKey master = store::SecretKey::FromBytes(master_);
     // Key files are not synced: these tests end processes, not power.
-    Must(store::CreateKeyVault({.dir = keys_dir(), .sync = false}, master));
+    Must(
+        store::CreateKeyVault({.dir = keys_dir(), .sync = false, .any_file_system = true}, master));
     Open();
   }
 
@@ -147,7 +148,7 @@ class TempStore {
     Open();
   }
   std::unique_ptr<store::KeyVault> OpenVault() {
-    return Must(store::OpenKeyVault({.dir = keys_dir(), .sync = false},
+    return Must(store::OpenKeyVault({.dir = keys_dir(), .sync = false, .any_file_system = true},
                                     store::SecretKey::FromBytes(master_)));
   }
 

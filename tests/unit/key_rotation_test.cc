@@ -34,7 +34,8 @@ const std::vector<ExpiryDay> kDays = {kDay, kDay + std::chrono::days(1)};
 class RotationTest : public ::testing::Test {
  protected:
   RotationTest() {
-    EXPECT_TRUE(CreateKeyVault({.dir = keys(), .sync = false}, FixedKey(kOld)));
+    EXPECT_TRUE(
+        CreateKeyVault({.dir = keys(), .sync = false, .any_file_system = true}, FixedKey(kOld)));
     const auto vault = Open(kOld);
     for (const ExpiryDay day : kDays) {
       EXPECT_TRUE(vault->OpenDate(day));
@@ -50,9 +51,11 @@ class RotationTest : public ::testing::Test {
   fs::path keys() const { return dir_ / "keys"; }
   Result<std::unique_ptr<KeyVault>> TryOpen(
       std::uint8_t master, std::function<void(RotationStep)> fail_point = {}) const {
-    return OpenKeyVault(
-        {.dir = keys(), .sync = false, .rotation_fail_point = std::move(fail_point)},
-        FixedKey(master));
+    return OpenKeyVault({.dir = keys(),
+                         .sync = false,
+                         .any_file_system = true,
+                         .rotation_fail_point = std::move(fail_point)},
+                        FixedKey(master));
   }
   std::unique_ptr<KeyVault> Open(std::uint8_t master) const {
     auto vault = TryOpen(master);

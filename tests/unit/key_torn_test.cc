@@ -31,7 +31,8 @@ const ExpiryDay kDay{std::chrono::days(20872)};  // 2027-02-23
 class TornAtEachByte : public ::testing::Test {
  protected:
   TornAtEachByte() {
-    EXPECT_TRUE(CreateKeyVault({.dir = keys(), .sync = false}, FixedKey(kMaster)));
+    EXPECT_TRUE(
+        CreateKeyVault({.dir = keys(), .sync = false, .any_file_system = true}, FixedKey(kMaster)));
     const auto vault = Open();
     EXPECT_TRUE(vault->OpenDate(kDay));
     for (int i = 0; i < 3; ++i) {
@@ -41,7 +42,8 @@ class TornAtEachByte : public ::testing::Test {
   }
   fs::path keys() const { return dir_ / "keys"; }
   std::unique_ptr<KeyVault> Open() const {
-    auto vault = OpenKeyVault({.dir = keys(), .sync = false}, FixedKey(kMaster));
+    auto vault =
+        OpenKeyVault({.dir = keys(), .sync = false, .any_file_system = true}, FixedKey(kMaster));
     EXPECT_TRUE(vault) << vault.error().message;
     return vault ? *std::move(vault) : nullptr;
   }

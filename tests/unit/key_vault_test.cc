@@ -48,13 +48,14 @@ ErrorCode CodeOf(const Result<T>& result) {
 class KeyVaultTest : public ::testing::Test {
  protected:
   KeyVaultTest() {
-    const Status created = CreateKeyVault({.dir = keys()}, FixedKey(kMaster));
+    const Status created =
+        CreateKeyVault({.dir = keys(), .any_file_system = true}, FixedKey(kMaster));
     EXPECT_TRUE(created) << created.error().message;
   }
   fs::path keys() const { return dir_ / "keys"; }
   fs::path File(const std::string& name) const { return keys() / name; }
   Result<std::unique_ptr<KeyVault>> TryOpen(std::uint8_t master = kMaster, bool sync = true) const {
-    return OpenKeyVault({.dir = keys(), .sync = sync}, FixedKey(master));
+    return OpenKeyVault({.dir = keys(), .sync = sync, .any_file_system = true}, FixedKey(master));
   }
   std::unique_ptr<KeyVault> Open(bool sync = true) const {
     Result<std::unique_ptr<KeyVault>> vault = TryOpen(kMaster, sync);
@@ -206,13 +207,14 @@ TEST_F(KeyVaultTest, CreatesOnceWithTightModes) {
                                           "D20270223.b", "M202702.a", "M202702.b"}));
   EXPECT_EQ(fs::file_size(File("D20270223.a")), kPageBytes + 1024 * kSlotBytes);
   EXPECT_EQ(fs::file_size(File("D20270223.b")), kPageBytes + 1024 * kSlotBytes);
-  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys()}, FixedKey(kMaster))),
+  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys(), .any_file_system = true}, FixedKey(kMaster))),
             ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys()}, FixedKey(1))), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys(), .any_file_system = true}, FixedKey(1))),
+            ErrorCode::kInvalidArgument);
   // Also without its root: a fresh one would make the old dates unreadable for ever.
   fs::remove(File("root.a"));
   fs::remove(File("root.b"));
-  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys()}, FixedKey(kMaster))),
+  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys(), .any_file_system = true}, FixedKey(kMaster))),
             ErrorCode::kInvalidArgument);
   EXPECT_EQ(CodeOf(TryOpen()), ErrorCode::kCorrupt);
 }
@@ -440,7 +442,8 @@ TEST_F(KeyVaultTest, ACopyOfTheFilesMadeAfterDestructionOpensNothing) {
     ASSERT_TRUE(vault->UnlinkDate(kDay));
   }
   fs::permissions(dir_ / "copy", fs::perms::owner_all);
-  const auto copy = OpenKeyVault({.dir = dir_ / "copy"}, FixedKey(kMaster));
+  const auto copy =
+      OpenKeyVault({.dir = dir_ / "copy", .any_file_system = true}, FixedKey(kMaster));
   ASSERT_TRUE(copy);
   EXPECT_EQ(CodeOf((*copy)->PairFor(kDay, slot)), ErrorCode::kExpired);
   EXPECT_EQ((*copy)->DestroyedDates(), std::vector<ExpiryDay>{kDay});
@@ -829,7 +832,7 @@ TEST_F(KeyVaultTest, TheRootRecoversFromItsMirrorOrIsCorrupt) {
   const auto opened = TryOpen();
   EXPECT_EQ(CodeOf(opened), ErrorCode::kCorrupt);
   EXPECT_NE(opened.error().message.find("root"), std::string::npos);
-  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys()}, FixedKey(kMaster))),
+  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = keys(), .any_file_system = true}, FixedKey(kMaster))),
             ErrorCode::kInvalidArgument);
 }
 
@@ -842,8 +845,9 @@ TEST_F(KeyVaultTest, ADirectoryOpenToOthersIsRefused) {
   }
   const TempDir other;
   ASSERT_EQ(chmod(other.path().c_str(), 0755), 0);
-  EXPECT_EQ(CodeOf(CreateKeyVault({.dir = other.path()}, FixedKey(kMaster))),
-            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(
+      CodeOf(CreateKeyVault({.dir = other.path(), .any_file_system = true}, FixedKey(kMaster))),
+      ErrorCode::kInvalidArgument);
   EXPECT_TRUE(fs::is_empty(other.path()));
 }
 

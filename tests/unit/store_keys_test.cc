@@ -101,8 +101,9 @@ TEST_F(StoreKeys, ANewMasterKeyChangesNothingThatPeopleSee) {
   store_.Close();
   auto engine = Must(store::OpenRocksDbEngine(
       {.dir = store_.store_dir(), .block_cache_bytes = 8u << 20, .write_buffer_bytes = 8u << 20}));
-  auto vault = Must(store::OpenKeyVault({.dir = store_.keys_dir(), .sync = false},
-                                        store::SecretKey::FromBytes(next)));
+  auto vault =
+      Must(store::OpenKeyVault({.dir = store_.keys_dir(), .sync = false, .any_file_system = true},
+                               store::SecretKey::FromBytes(next)));
   const auto store = Must(store::Store::Open(std::move(engine), std::move(vault), {}));
   const auto after = Inbox(*store, kNow + days(1));
   ASSERT_EQ(after.size(), before.size());
