@@ -169,7 +169,10 @@ TEST_F(Keys, ACredentialOfTheServiceManagerIsTakenAndReplaced) {
   EXPECT_THAT(early.err, HasSubstr("mayfly.master-key.next"));
   EXPECT_EQ(service_.Stop(), 0);
 
-  ASSERT_TRUE(store::CreateMasterKey(credentials / "mayfly.master-key.next"));
+  ASSERT_EQ(RunProgram({ProgramDir() + "/mayfly", "key", "create",
+                        (credentials / "mayfly.master-key.next").string()})
+                .exit_code,
+            0);
   service_.Start();
   service_.MakeTokens();
   const RunResult rotated = Run("key rotate");
