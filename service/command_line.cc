@@ -477,6 +477,10 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
       app.add_subcommand("unseal", "Give the running, sealed service its master key.")));
   CLI::App* key = app.add_subcommand("key", "The master key.");
   key->require_subcommand(1);
+  CLI::App* key_create = key->add_subcommand(
+      "create", "Make the file of a master key, to be handed to the service manager.");
+  std::string key_file;
+  key_create->add_option("file", key_file, "Overwrites nothing")->required();
   CLI::App* key_rotate = with_passphrase(with_config(
       key->add_subcommand("rotate", "Put the running service's keys under a new master key.")));
   CLI::App* core = with_config(app.add_subcommand("core", "Started by serve."));
@@ -524,6 +528,10 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
 
   if (*version) {
     std::cout << traits.name << " " << kVersion << "\n";
+    return 0;
+  }
+  if (*key_create) {
+    if (auto made = store::CreateMasterKey(key_file); !made) return Complain(made.error());
     return 0;
   }
   if (*init) {

@@ -62,6 +62,11 @@ Result<std::unique_ptr<store::KeyVault>> OpenVault(
     refused = std::move(vault).error();
     if (refused.code != ErrorCode::kSealed) break;
   }
+  // The passphrase is known to one of the records, and the keys are under the other.
+  if (config.key_source == KeySource::kPassphrase && refused.code == ErrorCode::kSealed) {
+    refused.message =
+        "a change of the passphrase was interrupted, and the other one opens the keys";
+  }
   // Where nothing can be destroyed, nothing is started: for the operator it is a wrong set-up.
   if (refused.code == ErrorCode::kUnavailable) refused.code = ErrorCode::kInvalidArgument;
   return Fail(std::move(refused));

@@ -53,7 +53,7 @@
 //   n                                       plain: next message sequence
 //   e                                       plain: next audit sequence
 //   w                                       plain: next account id
-//   k                                       plain: how often keys were destroyed (KeyVault)
+//   K                                       plain: how often keys were destroyed (KeyVault)
 //
 // Family A<yyyymm>:
 //
@@ -102,7 +102,7 @@ inline constexpr char kClock = 'l';
 inline constexpr char kNextSequence = 'n';
 inline constexpr char kNextAudit = 'e';
 inline constexpr char kNextAccount = 'w';
-inline constexpr char kKeyGeneration = 'k';
+inline constexpr char kKeyGeneration = 'K';
 
 // Kind of rows of an audit family.
 inline constexpr char kAuditEntry = 'z';

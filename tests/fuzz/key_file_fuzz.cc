@@ -1,9 +1,10 @@
-// Key files as somebody else may have left them: a header page and a slot that were sealed properly
-// and then changed. Nothing that was changed opens; what is taken for destroyed holds no key.
+// Key files as somebody else may have left them: a header page, a slot and a ledger that were
+// sealed properly and then changed. Nothing that was changed opens; what is taken for destroyed
+// holds no key.
 //
 // The input is a list of changes, three bytes each: an offset (12 bits of 16) and the value that is
-// put there. Bit 15 of the offset means the slot instead of the page, bit 14 that the page's check,
-// which needs no key, is made right at the end.
+// put there. Bit 15 of the offset means the slot instead of the page and the ledger, bit 14 that
+// the page's check, which needs no key, is made right at the end.
 #include <algorithm>
 #include <array>
 #include <numeric>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "store/keys/key_file.h"
+#include "store/keys/ledger.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace mayfly::fuzz {
@@ -37,6 +39,7 @@ struct Sealed {
   std::array<std::uint8_t, 32> subject = Counting<32>(120);
   Page page = EncodeHeader(kId, master, keys, Counting<24>(160));
   Page destroyed_page = EncodeDestroyedHeader(kId);
+  Page ledger = EncodeLedger(master.bytes(), 7);
   SlotBytes slot = EncodeSlot(keys.first, kId.number, kSlot, subject, Counting<12>(200));
 };
 
@@ -59,6 +62,13 @@ void CheckPage(const Sealed& sealed, const Page& page) {
   Check(ClassifyHeader(other, page) != HeaderState::kWhole ||
             !DecodeHeader(other, page, sealed.master),
         "no header opens under another date");
+}
+
+void CheckLedger(const Sealed& sealed, const Page& ledger) {
+  const auto generation = DecodeLedger(sealed.master.bytes(), ledger);
+  Check(generation.has_value() == (ledger.bytes == sealed.ledger.bytes),
+        "a ledger says something as long as nothing of it was changed, and not after");
+  Check(!generation || *generation == 7, "a ledger says what was written");
 }
 
 void CheckSlot(const Sealed& sealed, const SlotBytes& slot) {
@@ -97,6 +107,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   store::Page page = (data[0] & 1) == 0 ? sealed.page : sealed.destroyed_page;
   store::SlotBytes slot =
       (data[0] & 2) == 0 ? sealed.slot : store::EncodeDestroyedSlot(fuzz::kSlot.generation);
+  store::Page ledger = sealed.ledger;
   bool right_check = false;
   for (std::size_t i = 1; i + 2 < size; i += 3) {
     const unsigned where = data[i] << 8u | data[i + 1];
@@ -105,6 +116,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       slot[where % slot.size()] = data[i + 2];
     } else {
       page.bytes[where % page.bytes.size()] = data[i + 2];
+      ledger.bytes[where % ledger.bytes.size()] = data[i + 2];
     }
   }
   if (right_check) {
@@ -112,6 +124,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                fuzz::kCheckAt, nullptr, 0);
   }
   fuzz::CheckPage(sealed, page);
+  fuzz::CheckLedger(sealed, ledger);
   fuzz::CheckSlot(sealed, slot);
   return 0;
 }

@@ -106,6 +106,18 @@ def record(pair_key, organisation, family, column, engine_key, expires_ms, numbe
     return clear + xchacha20_poly1305(derived[:32], derived[32:], plain, bound)
 
 
+def ledger(root, generation):
+    told = b"mayfly-ledger".ljust(16, b"\0") + bytes([1]) + bytes(7) + struct.pack(">Q", generation)
+    return told + p32(p32(root, "mf-ledger-1", b""), "mf-ledger-mac", told)
+
+
+def passphrase_record(master, passes, memory, salt):
+    """The key that Argon2id gives is an input here."""
+    told = b"mayfly-argon2id".ljust(16, b"\0") + bytes([1]) + bytes(3) + struct.pack(">IQ", passes, memory) + salt
+    told += p32(master, "mf-passphrase-1", told)
+    return told + hashlib.blake2b(told, digest_size=32).digest()
+
+
 def count(start, length):
     return bytes((start + i) & 0xFF for i in range(length))
 
@@ -120,6 +132,10 @@ def main():
     print("pair      ", lock.hex())
     print("record    ", record(lock, 1, b"D20270223", b"m", count(0x01, 20), days * 86400000, 65, 1, 7, 1,
                                count(0xE0, 24), b"Hi.").hex())
+    print("ledger    ", ledger(count(0x01, 32), 0x0102030405060708).hex())
+    # Argon2id of "correct horse battery" with this salt, one pass, 8 KiB; by libsodium.
+    words = bytes.fromhex("3364870fda5e01a7f5080d2f337a7795a232c6fb2afb8478f2c139c61703ad21")
+    print("passphrase", passphrase_record(words, 1, 8192, count(0xC0, 16)).hex())
     print("purpose   ", p32(index_key, "cursor-1", b"").hex())
     print("blind     ", hashlib.blake2b(b"conversation", digest_size=16, key=index_key,
                                         person=b"h".ljust(16, b"\0")).hexdigest())

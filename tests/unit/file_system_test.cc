@@ -1,7 +1,13 @@
 #include "store/keys/file_system.h"
 
+#include <cstdlib>
+#include <iostream>
+#include <sys/mount.h>
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
+#include "store/keys/key_vault.h"
 #include "tests/support/key_bytes.h"
 #include "tests/support/temp_dir.h"
 
@@ -56,6 +62,81 @@ TEST(FileSystem, AFileOfOursIsLookedAt) {
   EXPECT_NE(facts->type, 0);
   std::cout << "[          ] here: " << Judge(*facts).name << ": "
             << (Judge(*facts).holds() ? "overwriting holds" : Judge(*facts).reason) << "\n";
+}
+
+// An ext4 on a loop device, where root may mount one.
+class LoopExt4 {
+ public:
+  explicit LoopExt4(const std::filesystem::path& dir)
+      : image_((dir / "image").string()), at_((dir / "mounted").string()) {
+    std::filesystem::create_directory(at_);
+    made_ = ::geteuid() == 0 && Run("truncate -s 16M '" + image_ + "'") &&
+            Run("mkfs.ext4 -q '" + image_ + "'");
+  }
+  ~LoopExt4() { Unmount(); }
+  LoopExt4(const LoopExt4&) = delete;
+  LoopExt4& operator=(const LoopExt4&) = delete;
+  std::filesystem::path at() const { return at_; }
+  bool Mount(const std::string& options) {
+    mounted_ = made_ && Run("mount -o loop," + options + " '" + image_ + "' '" + at_ + "'");
+    return mounted_;
+  }
+  void Unmount() {
+    EXPECT_TRUE(!mounted_ || ::umount2(at_.c_str(), 0) == 0);
+    mounted_ = false;
+  }
+
+ private:
+  static bool Run(const std::string& command) {
+    return std::system((command + " 2>/dev/null").c_str()) == 0;
+  }
+  std::string image_;
+  std::string at_;
+  bool made_ = false;
+  bool mounted_ = false;
+};
+
+// Between the start and a destruction the file system may become another one; here it is mounted so
+// that its journal keeps what is overwritten.
+TEST(FileSystem, ADestructionThatWouldDestroyNothingIsRefused) {
+  const TempDir dir;
+  LoopExt4 disk(dir.path());
+  if (!disk.Mount("data=ordered")) GTEST_SKIP() << "no file system can be mounted here";
+  const std::filesystem::path keys = disk.at() / "keys";
+  const SecretKey master = mayfly::testing::FixedKey(7);
+  ASSERT_TRUE(CreateKeyVault({.dir = keys}, master));
+  auto opened = OpenKeyVault({.dir = keys}, SecretKey::FromBytes(master.bytes()));
+  ASSERT_TRUE(opened) << opened.error().message;
+  KeyVault& vault = **opened;
+  EXPECT_TRUE(vault.FileSystem().holds()) << vault.FileSystem().reason;
+  const ExpiryDay day{std::chrono::days(20872)};
+  ASSERT_TRUE(vault.OpenDate(day));
+  const Slot slot = *vault.TakeSlot(day);
+
+  disk.Unmount();
+  ASSERT_TRUE(disk.Mount("data=journal"));
+  EXPECT_FALSE(vault.FileSystem().holds());
+  const std::string before = mayfly::testing::ReadFile(keys / "D20270223.a");
+  const std::uint64_t generation = vault.Generation();
+  const Status one = vault.DestroySlots(day, {slot});
+  ASSERT_FALSE(one);
+  EXPECT_EQ(one.error().code, ErrorCode::kUnavailable);
+  EXPECT_NE(one.error().message.find("Nothing was overwritten"), std::string::npos);
+  const Status all = vault.DestroyDate(day);
+  ASSERT_FALSE(all);
+  EXPECT_EQ(all.error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(mayfly::testing::ReadFile(keys / "D20270223.a"), before);
+  EXPECT_EQ(vault.Dates(), std::vector<ExpiryDay>{day}) << "still to be destroyed";
+  EXPECT_FALSE(vault.PairFor(day, slot)) << "and not readable meanwhile";
+  EXPECT_EQ(vault.Generation(), generation);
+  EXPECT_FALSE(vault.RotateMaster(mayfly::testing::FixedKey(9)));
+  EXPECT_FALSE(OpenKeyVault({.dir = keys}, SecretKey::FromBytes(master.bytes())));
+  EXPECT_TRUE(
+      OpenKeyVault({.dir = keys, .any_file_system = true}, SecretKey::FromBytes(master.bytes())));
+  disk.Unmount();
+  ASSERT_TRUE(disk.Mount("data=ordered"));
+  EXPECT_TRUE(vault.DestroyDate(day));
+  EXPECT_EQ(vault.DestroyedDates(), std::vector<ExpiryDay>{day});
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Key files torn at every byte of every write: recovered or refused, never misread, and a destroyed
 // key never comes back.
+#include <algorithm>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "store/keys/key_file.h"
 #include "store/keys/key_vault.h"
 #include "store/keys/ledger.h"
+#include "store/model/ids.h"
 #include "tests/support/key_bytes.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/torn.h"
@@ -241,6 +243,14 @@ TEST_F(TornAtEachByte, ATornLedgerNeverSaysMoreThanWasDoneNorLessThanWasTold) {
     }
     state[mirror] = after.at(mirror);
   }
+}
+
+TEST(LedgerBytes, Golden) {
+  const Page page = EncodeLedger(FixedKey(1).bytes(), 0x0102030405060708u);
+  EXPECT_EQ(ToHex(mayfly::testing::AsString(page.bytes).substr(0, 64)),
+            "6d6179666c792d6c656467657200000001000000000000000102030405060708"
+            "9e8155bdefb18425e8572506fcbe0fd2cf14751b9ba6a1ddff4bf06c538217ee");
+  EXPECT_TRUE(std::all_of(page.bytes.begin() + 64, page.bytes.end(), [](auto b) { return !b; }));
 }
 
 TEST(LedgerBytes, OnlyTheRootMakesThem) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "store/keys/key_file.h"
+#include "store/model/ids.h"
 #include "tests/support/key_bytes.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/torn.h"
@@ -58,6 +59,20 @@ TEST(Passphrase, GivesTheSameKeyAgainAndNoOtherDoes) {
   const auto elsewhere =
       SetPassphrase(other.path(), kCurrent, Words("correct horse battery"), kCheap, false);
   EXPECT_FALSE(BytesOf(*made) == BytesOf(*elsewhere));
+}
+
+TEST(Passphrase, GoldenRecord) {
+  const TempDir dir;
+  std::string record = *FromHex(
+      "6d6179666c792d6172676f6e3269640001000000000000010000000000002000c0c1c2c3c4c5c6c7"
+      "c8c9cacbcccdcecfefce43bca149c41f89edddc7b959ab15a4d821d79e28221872b0e9a765fb4de0"
+      "5d2f1b008432c47c12c132712fb9c897f4ad6b3ff7e6853762015023e298427b");
+  record.resize(kPageBytes);
+  mayfly::testing::WriteFile(dir / "passphrase.b", record);
+  const auto key = OpenPassphrase(dir.path(), kCurrent, Words("correct horse battery"));
+  ASSERT_TRUE(key) << key.error().message;
+  EXPECT_EQ(ToHex(BytesOf(*key)),
+            "3364870fda5e01a7f5080d2f337a7795a232c6fb2afb8478f2c139c61703ad21");
 }
 
 TEST(Passphrase, NothingOfItLiesOnTheDisk) {
