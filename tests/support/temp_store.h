@@ -74,6 +74,8 @@ class TestEngine final : public store::Engine {
   Result<store::DropReport> DropFamily(store::Family family) override {
     return engine_->DropFamily(family);
   }
+  Status SwapTwin(ExpiryDay day) override { return engine_->SwapTwin(day); }
+  Status Erase(store::Family family) override { return engine_->Erase(family); }
   Status FlushAll() override { return engine_->FlushAll(); }
   Status ReleaseLogs() override { return engine_->ReleaseLogs(); }
   Status Checkpoint(const std::filesystem::path& dir) const override {
