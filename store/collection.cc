@@ -93,6 +93,12 @@ Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint 
       ++outcome.past_horizon;
       continue;
     }
+    MAYFLY_ASSIGN_OR_RETURN(const bool erased, writer.IsErased(message.conversation, message.sender,
+                                                               message.direction, placement));
+    if (erased) {
+      ++outcome.erased;
+      continue;
+    }
     if (withdrawn_here.contains(message.id)) {
       MAYFLY_ASSIGN_OR_RETURN(const ThreadWriter::Thread* thread,
                               writer.Find(message.conversation));

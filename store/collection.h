@@ -67,6 +67,7 @@ struct CollectOutcome {
   std::size_t edited = 0;  // stored before, and with another text now
   std::size_t withdrawn = 0;
   std::size_t unreadable = 0;
+  std::size_t erased = 0;  // of an erased person, and born before that; not stored
 };
 
 class Collection {

@@ -171,7 +171,7 @@ Result<std::optional<ExpiryDay>> ThreadWriter::FindDuplicate(const PlatformId& m
   }
   const std::string input = schema::MessageInput(account_.id, message.Reveal());
   for (const ExpiryDay day : probed) {
-    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 dkey, core_.Blind(day, schema::kBlindMessage, input));
+    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 dkey, core_.BlindId(day, schema::kBlindMessage, input));
     MAYFLY_ASSIGN_OR_RETURN(const auto row, core_.Get(day, schema::Key(schema::kPointer, dkey)));
     if (day == placement.day) placement.dkey = dkey;
     if (row) return std::optional<ExpiryDay>(day);
@@ -230,11 +230,41 @@ Result<ThreadWriter::Placement> ThreadWriter::Place(const PlatformId& message,
   }
   if (!was_open || placement.dkey == Bytes16{}) {
     MAYFLY_ASSIGN_OR_RETURN(placement.dkey,
-                            core_.Blind(placement.day, schema::kBlindMessage,
-                                        schema::MessageInput(account_.id, message.Reveal())));
+                            core_.BlindId(placement.day, schema::kBlindMessage,
+                                          schema::MessageInput(account_.id, message.Reveal())));
   }
   if (doubtful) placement.forget_day = claimed;
   return placement;
+}
+
+// --- what was erased
+
+Result<std::optional<TimePoint>> ThreadWriter::BlockedUntil(const std::string& input) {
+  const auto known = blocks_.find(input);
+  if (known != blocks_.end()) return known->second;
+  MAYFLY_ASSIGN_OR_RETURN(const auto until, core_.BlockedUntil(input, transaction_.now()));
+  return blocks_.emplace(input, until).first->second;
+}
+
+Result<bool> ThreadWriter::IsErased(const PlatformId& conversation, const PlatformId& sender,
+                                    Direction direction, const Placement& placement) {
+  MAYFLY_ASSIGN_OR_RETURN(auto until,
+                          BlockedUntil(schema::BlockInput(account_.id, conversation.Reveal())));
+  if (until && placement.born <= *until) return true;
+  if (direction != Direction::kIncoming || sender.empty()) return false;
+  MAYFLY_ASSIGN_OR_RETURN(until, BlockedUntil(schema::PersonInput(account_.id, sender.Reveal())));
+  return until && placement.born <= *until;
+}
+
+Result<bool> ThreadWriter::IsNameless(const Thread& thread, const PlatformId& person) {
+  if (!thread.head.group || writers_.contains(person)) return false;
+  MAYFLY_ASSIGN_OR_RETURN(const auto until,
+                          BlockedUntil(schema::PersonInput(account_.id, person.Reveal())));
+  if (!until) return false;
+  MAYFLY_ASSIGN_OR_RETURN(
+      const auto stored,
+      core_.FindContact(account_.id, person, thread.day, transaction_.now(), transaction_.pairs()));
+  return !stored || !IsNamed(*stored);
 }
 
 // --- messages
@@ -249,7 +279,10 @@ Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, 
   record.sent_at = placement.sent_at;
   record.received_at = now;
   const bool has_sender = incoming && !record.sender.empty();
-  if (has_sender) AddParticipant(thread, record.sender);
+  if (has_sender) {
+    AddParticipant(thread, record.sender);
+    writers_.insert(record.sender);
+  }
   const Subject owner =
       has_sender ? Subject::Person(account_.id, record.sender) : OwnerOf(thread.head);
   MAYFLY_ASSIGN_OR_RETURN(const Slot slot, transaction_.SlotOf(placement.day, owner));
@@ -312,11 +345,15 @@ Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
   if (!id) return false;
   auto stored = core_.FindMessage(*id, now, transaction_.pairs());
   if (!stored) {
-    // A damaged record (counted) keeps its damage; the page goes on.
-    if (stored.error().code == ErrorCode::kCorrupt) return false;
+    // A damaged record (counted) keeps its damage, an erased one is gone; the page goes on.
+    if (stored.error().code == ErrorCode::kCorrupt || stored.error().code == ErrorCode::kNotFound) {
+      return false;
+    }
     return Fail(std::move(stored).error());
   }
   if (!ApplyEdit(edit, now, stored->record)) return false;
+  MAYFLY_RETURN_IF_ERROR(
+      transaction_.RenewSlot(id->day, stored->header.slot, Transaction::Reason::kEdited));
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(stored->record)));
@@ -333,13 +370,23 @@ Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
 }
 
 Result<bool> ThreadWriter::Withdraw(const PlatformId& message) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto id,
+                          core_.FindByPlatformId(account_.id, message, transaction_.now()));
+  if (!id) return false;
+  return Withdraw(*id, Transaction::Reason::kWithdrawn);
+}
+
+Result<bool> ThreadWriter::Withdraw(const MessageId& message, Transaction::Reason reason) {
   const TimePoint now = transaction_.now();
-  MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(account_.id, message, now));
-  if (!id || withdrawn_.contains(*id)) return false;
+  const MessageId* const id = &message;
+  if (withdrawn_.contains(*id)) return false;
   auto stored = core_.FindMessage(*id, now, transaction_.pairs());
   if (!stored) {
-    // A damaged record (counted) cannot be read by anybody; the page goes on.
-    if (stored.error().code == ErrorCode::kCorrupt) return false;
+    // A damaged record (counted) cannot be read by anybody, an erased one is gone; the page goes
+    // on.
+    if (stored.error().code == ErrorCode::kCorrupt || stored.error().code == ErrorCode::kNotFound) {
+      return false;
+    }
     return Fail(std::move(stored).error());
   }
   if (stored->record.withdrawn) return false;
@@ -353,8 +400,20 @@ Result<bool> ThreadWriter::Withdraw(const PlatformId& message) {
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(tombstone)));
+  MAYFLY_RETURN_IF_ERROR(transaction_.RenewSlot(id->day, stored->header.slot, reason));
   transaction_.Note(ChangeKind::kMessageWithdrawn, id->ToString(), stored->record.conversation);
   withdrawn_.insert(*id);
+  if (stored->record.reply) {
+    auto reply = core_.FindReply(*stored->record.reply, now, transaction_.pairs());
+    if (reply) {
+      reply->reply.text = MessageBody();
+      MAYFLY_RETURN_IF_ERROR(transaction_.PutReply(reply->reply, reply->slot));
+      MAYFLY_RETURN_IF_ERROR(
+          transaction_.RenewSlot(reply->reply.id.day, reply->slot, Transaction::Reason::kPart));
+    } else if (reply.error().code == ErrorCode::kIo) {
+      return Fail(std::move(reply).error());
+    }  // else it has ended, or cannot be read by anybody
+  }
 
   auto thread = FindById(stored->record.conversation);
   if (!thread) {
@@ -408,17 +467,20 @@ Status ThreadWriter::FlushContacts(Thread& thread) {
   for (const PlatformId& person : thread.head.participants) {
     const auto named = thread.contacts.find(person);
     std::optional<Contact> contact;
-    if (named != thread.contacts.end()) contact = named->second;
+    if (named != thread.contacts.end()) {
+      MAYFLY_ASSIGN_OR_RETURN(const bool nameless, IsNameless(thread, person));
+      contact = nameless ? Contact{.platform_id = person} : named->second;
+    }
     if (thread.old != nullptr && !moved) {
       const bool joined =
           std::find(thread.old->record.participants.begin(), thread.old->record.participants.end(),
                     person) == thread.old->record.participants.end();
       if (!contact && !joined) continue;
       if (!contact) {
-        MAYFLY_ASSIGN_OR_RETURN(
-            const auto stored,
-            core_.LoadContact(account_.id, person, thread.day, transaction_.pairs()));
-        if (stored) continue;
+        const auto stored =
+            core_.LoadContact(account_.id, person, thread.day, transaction_.pairs());
+        if (!stored && stored.error().code != ErrorCode::kNotFound) return Fail(stored.error());
+        if (stored && *stored) continue;
       }
     }
     if (!contact && thread.old != nullptr) {

@@ -181,7 +181,7 @@ TEST_F(KeyVaultTest, GoldenPairBlindAndPurposeKeys) {
   ASSERT_TRUE(pair) << pair.error().message;
   EXPECT_EQ(ToHex(AsString(*pair)),
             "5c2f00cf040e9d3720cff4a5cef531e105f032bd2e85014a0eb9e4df1c6e90d8");
-  EXPECT_EQ(ToHex(AsString(*vault->Blind(kDay, "h", "conversation"))),
+  EXPECT_EQ(ToHex(AsString(*vault->BlindId(kDay, "h", "conversation"))),
             "45fd964238822a85f0dae6bd7e2cd4d3");
   EXPECT_EQ(ToHex(AsString(vault->PurposeKey("cursor-1"))),
             "d43e9969f7930be42ec839ffb84a8e4cf6e0955ae851c676062a2cfea5efd329");
@@ -238,19 +238,19 @@ TEST_F(KeyVaultTest, DatesOpenOnceAndStay) {
     EXPECT_EQ(vault->Dates(), (std::vector<ExpiryDay>{kDay, kOtherDay}));
     slot = *vault->TakeSlot(kDay);
     pair = *vault->PairFor(kDay, slot);
-    blind = *vault->Blind(kDay, "m", "x");
+    blind = *vault->BlindId(kDay, "m", "x");
     EXPECT_EQ(*vault->PairFor(kDay, slot), pair);
-    EXPECT_EQ(*vault->Blind(kDay, "m", "x"), blind);
-    EXPECT_NE(*vault->Blind(kDay, "n", "x"), blind);
-    EXPECT_NE(*vault->Blind(kDay, "m", "y"), blind);
-    EXPECT_NE(*vault->Blind(kOtherDay, "m", "x"), blind);
-    EXPECT_EQ(CodeOf(vault->Blind(kDay, "seventeen-letters", "x")), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(*vault->BlindId(kDay, "m", "x"), blind);
+    EXPECT_NE(*vault->BlindId(kDay, "n", "x"), blind);
+    EXPECT_NE(*vault->BlindId(kDay, "m", "y"), blind);
+    EXPECT_NE(*vault->BlindId(kOtherDay, "m", "x"), blind);
+    EXPECT_EQ(CodeOf(vault->BlindId(kDay, "seventeen-letters", "x")), ErrorCode::kInvalidArgument);
     EXPECT_NE(*vault->PairFor(kOtherDay, *vault->TakeSlot(kOtherDay)), pair);
   }
   const auto vault = Open();
   EXPECT_EQ(vault->Dates(), (std::vector<ExpiryDay>{kDay, kOtherDay}));
   EXPECT_EQ(*vault->PairFor(kDay, slot), pair);
-  EXPECT_EQ(*vault->Blind(kDay, "m", "x"), blind);
+  EXPECT_EQ(*vault->BlindId(kDay, "m", "x"), blind);
 }
 
 TEST_F(KeyVaultTest, SlotsThatDoNotExistAreCorrupt) {
@@ -388,7 +388,7 @@ TEST_F(KeyVaultTest, ADestroyedDateIsGone) {
   ASSERT_TRUE(vault->DestroyDate(kDay));
   ASSERT_TRUE(vault->DestroyDate(kDay));
   EXPECT_EQ(CodeOf(vault->PairFor(kDay, slot)), ErrorCode::kExpired);
-  EXPECT_EQ(CodeOf(vault->Blind(kDay, "m", "x")), ErrorCode::kExpired);
+  EXPECT_EQ(CodeOf(vault->BlindId(kDay, "m", "x")), ErrorCode::kExpired);
   EXPECT_EQ(CodeOf(vault->TakeSlot(kDay)), ErrorCode::kExpired);
   EXPECT_EQ(CodeOf(vault->OpenDate(kDay)), ErrorCode::kExpired);
   EXPECT_TRUE(vault->DestroySlots(kDay, {slot}));
@@ -568,7 +568,7 @@ class TornTest : public KeyVaultTest {
         pairs_[day].push_back(*vault->PairFor(day, slots_[day].back()));
       }
     }
-    blind_ = *vault->Blind(kDay, "m", "x");
+    blind_ = *vault->BlindId(kDay, "m", "x");
     whole_ = ReadFile(File("D20270223.a"));
   }
   void ExpectWhole(KeyVault& vault, ExpiryDay day) const {
@@ -583,7 +583,7 @@ class TornTest : public KeyVaultTest {
     const auto vault = Open(sync);
     ASSERT_NE(vault, nullptr) << what;
     ExpectWhole(*vault, kDay);
-    EXPECT_EQ(*vault->Blind(kDay, "m", "x"), blind_) << what;
+    EXPECT_EQ(*vault->BlindId(kDay, "m", "x"), blind_) << what;
     EXPECT_TRUE(ReadFile(File("D20270223.a")) == whole_) << what << ": .a is repaired";
     EXPECT_TRUE(ReadFile(File("D20270223.b")) == whole_) << what << ": .b is repaired";
   }
@@ -682,7 +682,7 @@ TEST_F(TornTest, BothHeadersDamagedIsCorruptAndOtherDatesStay) {
     }
     EXPECT_EQ(CodeOf(vault->OpenDate(kDay)), ErrorCode::kCorrupt);
     EXPECT_EQ(CodeOf(vault->TakeSlot(kDay)), ErrorCode::kCorrupt);
-    EXPECT_EQ(CodeOf(vault->Blind(kDay, "m", "x")), ErrorCode::kCorrupt);
+    EXPECT_EQ(CodeOf(vault->BlindId(kDay, "m", "x")), ErrorCode::kCorrupt);
     EXPECT_EQ(vault->Dates(), (std::vector<ExpiryDay>{kDay, kOtherDay}));
     ExpectWhole(*vault, kOtherDay);
     EXPECT_TRUE(ReadFile(File("D20270223.b")) == torn) << "left as it is for an expert";
