@@ -11,6 +11,7 @@
 #include "connectors/registry.h"
 #include "service/account_runner.h"
 #include "service/api/auth.h"
+#include "service/expiry/erasure_job.h"
 #include "service/expiry/expiry_job.h"
 #include "service/logging.h"
 #include "service/metrics.h"
@@ -121,6 +122,9 @@ class App {
     // served as if nothing were wrong, but neither must it keep the others hidden: reads hide it by
     // itself, readyz says so, and the job tries again.
     (void)expiry_->RunOnce(clock_.Now());
+    // The same of erasures that a stop has interrupted: first the keys, before anybody reads.
+    erasure_.emplace(*store_, clock_);
+    (void)erasure_->RunOnce(clock_.Now());
     MAYFLY_ASSIGN_OR_RETURN(const std::size_t interrupted,
                             store_->outbox().RecoverInterrupted(clock_.Now()));
     if (interrupted > 0) {
@@ -200,6 +204,7 @@ class App {
     MAYFLY_RETURN_IF_ERROR(server_->Start(InheritedListeners(config_)));
     if (store_ != nullptr) {
       expiry_->Start();
+      erasure_->Start();
       MAYFLY_RETURN_IF_ERROR(runners_->StartAll());
     }
     MAYFLY_RETURN_IF_ERROR(control_.SayReady());
@@ -222,6 +227,7 @@ class App {
     }
     const ExpiryJob::View expiry = expiry_->view();
     if (expiry.failing) view.reasons.push_back("expiry-failing");
+    if (erasure_->view().failing) view.reasons.push_back("erasure-failing");
     if (!store_->Health()) view.reasons.push_back("store");
     if (machine_clock_->Now() + std::chrono::minutes(10) < now)
       view.reasons.push_back("clock-set-back");
@@ -274,6 +280,7 @@ class App {
     server_->Drain(config_.drain_deadline / 2);
     if (runners_) runners_->Stop();
     if (expiry_) expiry_->Stop();
+    if (erasure_) erasure_->Stop();
     if (store_ != nullptr) {
       if (auto raised = store_->RaiseClockFloor(clock_.Now()); !raised) {
         Log(LogLevel::kError, "clock.floor-not-stored",
@@ -283,6 +290,7 @@ class App {
     runners_.reset();
     workers_.reset();
     server_.reset();
+    erasure_.reset();
     expiry_.reset();
     store_.reset();
     Log(LogLevel::kInfo, "core.stopped");
@@ -300,6 +308,7 @@ class App {
   api::HealthView health_;
   std::unique_ptr<store::Store> store_;
   std::optional<ExpiryJob> expiry_;
+  std::optional<ErasureJob> erasure_;
   std::optional<WorkerPool> workers_;
   std::optional<AccountRunners> runners_;
   api::ApiContext context_;

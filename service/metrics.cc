@@ -53,6 +53,11 @@ std::string RenderMetrics(MetricsInput input) {
   page.Gauge("mayfly_purge_late_worst_seconds",
              "Worst time since start between a date's expiry and the end of its keys.",
              static_cast<double>(input.expiry.worst_late_ms) / 1000.0);
+  if (const auto unfinished = input.store.erasure().Unfinished()) {
+    page.Gauge("mayfly_erasures_unfinished",
+               "Messages, people and dates of which something is still to be destroyed.",
+               static_cast<double>(*unfinished));
+  }
   page.Gauge("mayfly_store_healthy", "1 while the store takes reads and writes.",
              input.store.Health() ? 1 : 0);
   page.Counter("mayfly_damaged_records_total", "Records that did not open, since start.",

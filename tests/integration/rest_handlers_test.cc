@@ -459,6 +459,105 @@ TEST_F(RestTest, DisconnectingDestroysTheCredentialAndMayBeRepeated) {
   EXPECT_EQ(Text(Body(reply), "account"), id);
 }
 
+TEST_F(RestTest, DisconnectingMayEraseWhatWasCollected) {
+  const std::string id = Connect();
+  Receive(id, "ada", "m1", "to be erased");
+  const std::string message = NewestMessage(FirstConversation());
+  const std::string target = "/v1/accounts/" + id + "?erase=";
+  const Headers any = {{"If-Match", "*"}};
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target + "perhaps", "", any).status, 400);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/messages/" + message).status, 200);
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target + "true", "", any).status, 204);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/messages/" + message).status, 404);
+  EXPECT_EQ(FirstConversation(), "");
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target + "true", "", any).status, 204);
+  ASSERT_TRUE(store_->erasure().RunOnce(clock_.Now()));
+  const Response list = Ask(Role::kAuditor, "GET", "/v1/erasures");
+  ASSERT_EQ(Ids(list).size(), 1u);
+  EXPECT_EQ(Text(Body(list).Find("items")->AsArray()->at(0), "kind"), "account");
+}
+
+// --- destroying less than a date
+
+TEST_F(RestTest, APersonIsErasedByConversationMessageOrPlatformId) {
+  const std::string account = Connect();
+  for (const char* person : {"ada", "bob", "cyd"}) {
+    Receive(account, person, std::string("m-") + person, "words of " + std::string(person));
+  }
+  std::map<std::string, std::string> conversations, messages;
+  for (const std::string& id : Ids(Ask(Role::kComms, "GET", "/v1/conversations"))) {
+    const Response shown = Ask(Role::kComms, "GET", "/v1/conversations/" + id);
+    const std::string person = Text(Body(shown).Find("participants")->AsArray()->at(0), "handle");
+    conversations[person] = id;
+    messages[person] = NewestMessage(id);
+  }
+  const auto body = [](const std::string& key, const std::string& value) {
+    return "{\"" + key + "\":\"" + value + "\"}";
+  };
+  const std::vector<std::string> named = {
+      body("conversation_id", conversations["ada.example"]),
+      body("message_id", messages["bob.example"]),
+      "{\"account_id\":\"" + account + "\",\"platform_id\":\"did:plc:cyd\"}"};
+  std::vector<std::string> ids;
+  for (std::size_t i = 0; i < named.size(); ++i) {
+    const Response erased = Ask(Role::kPrivacy, "POST", "/v1/erasures", named[i]);
+    ASSERT_EQ(erased.status, 202) << erased.body;
+    EXPECT_EQ(Text(Body(erased), "state"), "unreadable");
+    ids.push_back(Text(Body(erased), "id"));
+    EXPECT_EQ(HeaderOf(erased, "Location"), "/v1/erasures/" + ids.back());
+    EXPECT_EQ(Ids(Ask(Role::kComms, "GET", "/v1/conversations")).size(), 2 - i);
+    EXPECT_EQ(Ask(Role::kPrivacy, "POST", "/v1/erasures", named[i]).status, 404);
+  }
+  for (const auto& [person, id] : conversations) {
+    EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations/" + id).status, 404);
+    EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/messages/" + messages[person]).status, 404);
+  }
+  ASSERT_TRUE(store_->erasure().RunOnce(clock_.Now()));
+  const Response one = Ask(Role::kAuditor, "GET", "/v1/erasures/" + ids[0]);
+  ASSERT_EQ(one.status, 200);
+  EXPECT_EQ(Text(Body(one), "state"), "finished");
+  EXPECT_EQ(Text(Body(one), "kind"), "person");
+  EXPECT_EQ(*Body(one).Find("messages")->AsInt(), 1);
+  const Response first = Ask(Role::kPrivacy, "GET", "/v1/erasures?limit=2");
+  ASSERT_EQ(Ids(first).size(), 2u);
+  const Response rest =
+      Ask(Role::kPrivacy, "GET", "/v1/erasures?cursor=" + Text(Body(first), "next_cursor"));
+  EXPECT_EQ(Ids(rest).size(), 1u);
+  EXPECT_EQ(Ask(Role::kPrivacy, "GET", "/v1/erasures/ers_" + std::string(32, '0')).status, 404);
+}
+
+TEST_F(RestTest, WhomToEraseMustBeSaidInOneWay) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "words");
+  const std::string conversation = FirstConversation();
+  for (const std::string& body :
+       {std::string("{}"),
+        "{\"conversation_id\":\"" + conversation + "\",\"message_id\":\"" +
+            NewestMessage(conversation) + "\"}",
+        "{\"account_id\":\"" + account + "\"}", std::string("{\"platform_id\":\"did:plc:ada\"}"),
+        std::string("{\"conversation_id\":\"ada\"}"), std::string("{\"person\":\"ada\"}")}) {
+    EXPECT_EQ(Ask(Role::kPrivacy, "POST", "/v1/erasures", body).status, 400) << body;
+  }
+  EXPECT_EQ(Ids(Ask(Role::kComms, "GET", "/v1/conversations")).size(), 1u);
+}
+
+TEST_F(RestTest, StaffDestroyOneMessage) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "stays");
+  clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  Receive(account, "ada", "m2", "goes");
+  const std::string conversation = FirstConversation();
+  const std::string target = "/v1/messages/" + NewestMessage(conversation);
+  EXPECT_EQ(Ask(Role::kComms, "DELETE", target).status, 204);
+  EXPECT_EQ(Ask(Role::kComms, "GET", target).status, 404);
+  EXPECT_EQ(Ask(Role::kComms, "DELETE", target).status, 404);
+  ASSERT_TRUE(store_->erasure().RunOnce(clock_.Now()));
+  const Response left = Ask(Role::kComms, "GET", "/v1/messages/" + NewestMessage(conversation));
+  EXPECT_EQ(Text(Body(left), "text"), "stays");
+  clock_.Set(At("2026-07-01T00:00:00Z"));
+  EXPECT_EQ(Ask(Role::kComms, "DELETE", target).status, 410);
+}
+
 TEST_F(RestTest, AnAccountIsCheckedAndPolledOnDemand) {
   const std::string target = "/v1/accounts/" + Connect();
   const Response check = Ask(Role::kAdministrator, "POST", target + "/check");
