@@ -30,7 +30,8 @@ struct AuditEntry {
                            // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
                            // account.change, account.credential, account.disconnect, token.create,
                            // token.revoke, date.purged, message.destroy, messages.destroyed,
-                           // person.erase, person.erased, account.erase, account.erased
+                           // person.erase, person.erased, account.erase, account.erased,
+                           // withdrawals.destroy, withdrawals.restore
   std::string object;      // an id of ours, or a date; never a platform id, handle or text
   std::string outcome;     // ok, or an ErrorCode word
 };

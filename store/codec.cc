@@ -653,6 +653,7 @@ Result<PurgeReceipt> DecodeReceipt(std::string_view bytes) {
 namespace {
 
 constexpr std::size_t kKeysMax = 1u << 20;  // slots of one erasure or one date
+constexpr std::size_t kTimesMax = 1'000;
 
 void PutSlot(Encoder& encoder, Slot slot) { encoder.Varint(slot.number).Varint(slot.generation); }
 
@@ -676,6 +677,35 @@ std::optional<Slot> ReadOptSlot(Decoder& decoder) {
 }
 
 }  // namespace
+
+std::string Encode(const HeldRecord& record) {
+  Encoder encoder;
+  encoder.Time(record.since).Varint(record.account.value);
+  return std::move(encoder).Take();
+}
+
+Result<HeldRecord> DecodeHeld(std::string_view bytes) {
+  Decoder decoder(bytes, "held withdrawal");
+  HeldRecord record;
+  record.since = decoder.Time();
+  record.account.value = decoder.Varint32();
+  return Finished(decoder, record);
+}
+
+std::string EncodeTimes(const std::vector<TimePoint>& times) {
+  Encoder encoder;
+  encoder.Varint(times.size());
+  for (const TimePoint at : times) encoder.Time(at);
+  return std::move(encoder).Take();
+}
+
+Result<std::vector<TimePoint>> DecodeTimes(std::string_view bytes) {
+  Decoder decoder(bytes, "times");
+  std::vector<TimePoint> times;
+  const std::size_t count = decoder.Count(kTimesMax);
+  for (std::size_t i = 0; i < count && decoder.ok(); ++i) times.push_back(decoder.Time());
+  return Finished(decoder, std::move(times));
+}
 
 std::string Encode(const RenewalRecord& record) {
   Encoder encoder;

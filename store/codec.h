@@ -192,6 +192,13 @@ struct RenewalRecord {
   friend bool operator==(const RenewalRecord&, const RenewalRecord&) = default;
 };
 
+// A withdrawal that came with too many others: hidden, and not destroyed yet.
+struct HeldRecord {
+  TimePoint since;
+  AccountId account;
+  friend bool operator==(const HeldRecord&, const HeldRecord&) = default;
+};
+
 // A date of which rows must go so that its index does not tell of them either.
 struct RewritingRecord {
   struct Dropped {
@@ -225,6 +232,10 @@ struct ErasureRecord {
   std::uint64_t replies = 0;
 };
 
+std::string Encode(const HeldRecord& record);
+std::string EncodeTimes(const std::vector<TimePoint>& times);
+Result<HeldRecord> DecodeHeld(std::string_view bytes);
+Result<std::vector<TimePoint>> DecodeTimes(std::string_view bytes);
 std::string Encode(const RenewalRecord& record);
 std::string Encode(const RewritingRecord& record);
 std::string Encode(const ErasureRecord& record);

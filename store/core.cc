@@ -203,6 +203,17 @@ Status Core::LoadIndex(ExpiryDay day) {
     batch.Put(Family::Day(day), key, codec::Encode(slot));
     MAYFLY_RETURN_IF_ERROR(engine_->Commit(batch, options_.durability));
   }
+  const auto usable = vault_->BlindUnder(day, slot, schema::kBlindConversation, {});
+  if (!usable && usable.error().code == ErrorCode::kExpired && vault_->HasDate(day)) {
+    // The store is a copy from before an erasure, whose index is destroyed. Its rows still open,
+    // but for those that were erased, so that the date can be written anew.
+    Batch batch;
+    batch.Put(
+        Family::Sys(),
+        schema::Key(schema::kRewriting, static_cast<std::uint32_t>(day.time_since_epoch().count())),
+        codec::Encode(codec::RewritingRecord()));
+    MAYFLY_RETURN_IF_ERROR(engine_->Commit(batch, options_.durability));
+  }
   MutexLock lock(days_mutex_);
   indexes_.insert_or_assign(day, slot);
   return {};

@@ -114,6 +114,16 @@ std::optional<std::pair<ExpiryDay, Slot>> ParseRenewalKey(std::string_view key) 
   return std::pair(ExpiryDay(std::chrono::days(ReadU32(rest))), slot);
 }
 
+std::string HeldKey(ExpiryDay day, const Bytes16& dkey) {
+  return Key(kHeld, static_cast<std::uint32_t>(day.time_since_epoch().count())).append(View(dkey));
+}
+
+std::optional<std::pair<ExpiryDay, Bytes16>> ParseHeldKey(std::string_view key) {
+  const auto dkey = Tail16(key, kHeadBytes + 4 + 16);
+  if (!dkey) return std::nullopt;
+  return std::pair(ExpiryDay(std::chrono::days(ReadU32(key.substr(kHeadBytes)))), *dkey);
+}
+
 std::string DestructionKey(TimePoint at, const Bytes16& id) {
   std::string key = Key(kDestruction);
   AppendBigEndian(key, ~Complement(at), 8);

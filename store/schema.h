@@ -60,11 +60,12 @@
 //   p id[16]                                sealed: the erasure of a person that is under way
 //   y day[4]                                plain: the date is to be rewritten under a new index
 //   s day[4] slot[4] generation[2]          plain: what it seals is to get another slot
-//   d at_ms[8] id[16]                       plain: receipt of what was destroyed before its date
-//   l                                       plain: clock floor
-//   n                                       plain: next message sequence
-//   e                                       plain: next audit sequence
-//   w                                       plain: next account id
+//   h day[4] dkey[16]                       plain: withdrawn, and hidden only for now: since,
+//   account k account[4]                            plain: when its latest withdrawals were
+//   believed d at_ms[8] id[16]                       plain: receipt of what was destroyed before
+//   its date l                                       plain: clock floor n plain: next message
+//   sequence e                                       plain: next audit sequence w plain: next
+//   account id
 //
 // Family A<yyyymm>:
 //
@@ -115,6 +116,8 @@ inline constexpr char kReceipt = 'x';
 inline constexpr char kErasure = 'p';
 inline constexpr char kRewriting = 'y';
 inline constexpr char kRenewal = 's';
+inline constexpr char kHeld = 'h';
+inline constexpr char kBelieved = 'k';
 inline constexpr char kDestruction = 'd';
 inline constexpr char kClockFloor = 'l';
 inline constexpr char kNextSequence = 'n';
@@ -168,6 +171,8 @@ std::string TokenKey(std::string_view hash);
 std::string AuditKey(std::uint64_t sequence);
 std::string RenewalKey(ExpiryDay day, Slot slot);
 std::optional<std::pair<ExpiryDay, Slot>> ParseRenewalKey(std::string_view key);
+std::string HeldKey(ExpiryDay day, const Bytes16& dkey);
+std::optional<std::pair<ExpiryDay, Bytes16>> ParseHeldKey(std::string_view key);
 std::string DestructionKey(TimePoint at, const Bytes16& id);  // oldest first
 std::optional<TimePoint> ParseDestructionTime(std::string_view key);
 

@@ -376,54 +376,113 @@ Result<bool> ThreadWriter::Withdraw(const PlatformId& message) {
   return Withdraw(*id, Transaction::Reason::kWithdrawn);
 }
 
-Result<bool> ThreadWriter::Withdraw(const MessageId& message, Transaction::Reason reason) {
-  const TimePoint now = transaction_.now();
-  const MessageId* const id = &message;
-  if (withdrawn_.contains(*id)) return false;
-  auto stored = core_.FindMessage(*id, now, transaction_.pairs());
-  if (!stored) {
-    // A damaged record (counted) cannot be read by anybody, an erased one is gone; the page goes
-    // on.
-    if (stored.error().code == ErrorCode::kCorrupt || stored.error().code == ErrorCode::kNotFound) {
-      return false;
-    }
-    return Fail(std::move(stored).error());
+Result<std::optional<StoredMessage>> ThreadWriter::Stored(const MessageId& message) {
+  auto stored = core_.FindMessage(message, transaction_.now(), transaction_.pairs());
+  if (stored) return std::optional<StoredMessage>(*std::move(stored));
+  // A damaged record (counted) cannot be read by anybody, an erased one is gone; the page goes on.
+  if (stored.error().code == ErrorCode::kCorrupt || stored.error().code == ErrorCode::kNotFound) {
+    return std::optional<StoredMessage>();
   }
-  if (stored->record.withdrawn) return false;
-  codec::MessageRecord tombstone;
-  tombstone.conversation = stored->record.conversation;
-  tombstone.sent_at = stored->record.sent_at;
-  tombstone.received_at = stored->record.received_at;
-  tombstone.sequence = stored->record.sequence;
-  tombstone.reply = stored->record.reply;
-  tombstone.withdrawn = true;
-  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
-      id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
-      stored->header.direction, codec::Encode(tombstone)));
-  MAYFLY_RETURN_IF_ERROR(transaction_.RenewSlot(id->day, stored->header.slot, reason));
-  transaction_.Note(ChangeKind::kMessageWithdrawn, id->ToString(), stored->record.conversation);
-  withdrawn_.insert(*id);
-  if (stored->record.reply) {
-    auto reply = core_.FindReply(*stored->record.reply, now, transaction_.pairs());
-    if (reply) {
-      reply->reply.text = MessageBody();
-      MAYFLY_RETURN_IF_ERROR(transaction_.PutReply(reply->reply, reply->slot));
-      MAYFLY_RETURN_IF_ERROR(
-          transaction_.RenewSlot(reply->reply.id.day, reply->slot, Transaction::Reason::kPart));
-    } else if (reply.error().code == ErrorCode::kIo) {
-      return Fail(std::move(reply).error());
-    }  // else it has ended, or cannot be read by anybody
-  }
+  return Fail(std::move(stored).error());
+}
 
-  auto thread = FindById(stored->record.conversation);
+Status ThreadWriter::PutTombstone(const StoredMessage& stored, Transaction::Reason reason) {
+  codec::MessageRecord tombstone;
+  tombstone.conversation = stored.record.conversation;
+  tombstone.sent_at = stored.record.sent_at;
+  tombstone.received_at = stored.record.received_at;
+  tombstone.sequence = stored.record.sequence;
+  tombstone.reply = stored.record.reply;
+  tombstone.withdrawn = true;
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(stored.id.day, schema::kMessage, stored.key,
+                                                stored.header.slot, stored.header.account,
+                                                stored.header.direction, codec::Encode(tombstone)));
+  MAYFLY_RETURN_IF_ERROR(transaction_.RenewSlot(stored.id.day, stored.header.slot, reason));
+  if (!stored.record.reply) return {};
+  auto reply = core_.FindReply(*stored.record.reply, transaction_.now(), transaction_.pairs());
+  if (!reply) {
+    // It has ended, or nobody can read it.
+    if (reply.error().code != ErrorCode::kIo) return {};
+    return Fail(std::move(reply).error());
+  }
+  reply->reply.text = MessageBody();
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutReply(reply->reply, reply->slot));
+  return transaction_.RenewSlot(reply->reply.id.day, reply->slot, Transaction::Reason::kPart);
+}
+
+Status ThreadWriter::HideFromHead(const StoredMessage& stored) {
+  transaction_.Note(ChangeKind::kMessageWithdrawn, stored.id.ToString(),
+                    stored.record.conversation);
+  withdrawn_.insert(stored.id);
+  auto thread = FindById(stored.record.conversation);
   if (!thread) {
-    if (thread.error().code == ErrorCode::kCorrupt) return true;  // counted; the text is gone
+    if (thread.error().code == ErrorCode::kCorrupt) return {};  // counted; the text is hidden
     return Fail(std::move(thread).error());
   }
-  if (*thread != nullptr && (*thread)->head.last_message == *id) {
+  if (*thread != nullptr && (*thread)->head.last_message == stored.id) {
     (*thread)->newest_withdrawn = true;
     (*thread)->changed = true;
   }
+  return {};
+}
+
+Result<bool> ThreadWriter::Withdraw(const MessageId& message, Transaction::Reason reason) {
+  if (withdrawn_.contains(message)) return false;
+  MAYFLY_ASSIGN_OR_RETURN(const auto stored, Stored(message));
+  if (!stored || stored->record.withdrawn) return false;
+  MAYFLY_RETURN_IF_ERROR(PutTombstone(*stored, reason));
+  MAYFLY_RETURN_IF_ERROR(HideFromHead(*stored));
+  return true;
+}
+
+Result<bool> ThreadWriter::Hold(const PlatformId& message) {
+  const TimePoint now = transaction_.now();
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(account_.id, message, now));
+  if (!id || withdrawn_.contains(*id)) return false;
+  MAYFLY_ASSIGN_OR_RETURN(auto stored, Stored(*id));
+  if (!stored || stored->record.withdrawn) return false;
+  stored->record.withdrawn = true;
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
+      id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
+      stored->header.direction, codec::Encode(stored->record)));
+  transaction_.batch().Put(Family::Sys(), schema::HeldKey(id->day, id->bytes),
+                           codec::Encode(codec::HeldRecord{.since = now, .account = account_.id}));
+  MAYFLY_RETURN_IF_ERROR(HideFromHead(*stored));
+  return true;
+}
+
+Result<bool> ThreadWriter::DestroyHeld(const MessageId& message) {
+  transaction_.batch().Remove(Family::Sys(), schema::HeldKey(message.day, message.bytes));
+  MAYFLY_ASSIGN_OR_RETURN(const auto stored, Stored(message));
+  if (!stored || !stored->record.withdrawn || stored->record.platform_id.empty()) return false;
+  MAYFLY_RETURN_IF_ERROR(PutTombstone(*stored, Transaction::Reason::kWithdrawn));
+  return true;
+}
+
+Result<bool> ThreadWriter::Restore(const MessageId& message) {
+  transaction_.batch().Remove(Family::Sys(), schema::HeldKey(message.day, message.bytes));
+  MAYFLY_ASSIGN_OR_RETURN(auto stored, Stored(message));
+  if (!stored || !stored->record.withdrawn || stored->record.platform_id.empty()) return false;
+  stored->record.withdrawn = false;
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
+      message.day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
+      stored->header.direction, codec::Encode(stored->record)));
+  transaction_.Note(ChangeKind::kMessageReceived, message.ToString(), stored->record.conversation);
+  auto thread = FindById(stored->record.conversation);
+  if (!thread) {
+    if (thread.error().code == ErrorCode::kCorrupt) return true;  // counted
+    return Fail(std::move(thread).error());
+  }
+  if (*thread == nullptr) return true;
+  const schema::ThreadPosition position{stored->record.sent_at, message.bytes};
+  codec::HeadRecord& head = (*thread)->head;
+  if (!head.last_message ||
+      schema::IsNewer(position, {head.last_sent_at, head.last_message->bytes})) {
+    head.last_message = message;
+    head.last_sent_at = stored->record.sent_at;
+    head.last_activity_at = std::min(stored->record.sent_at, stored->record.received_at);
+  }
+  (*thread)->changed = true;
   return true;
 }
 

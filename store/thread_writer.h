@@ -69,6 +69,11 @@ class ThreadWriter {
   // from. Its slot is to be renewed. False when it is not stored, or withdrawn already.
   Result<bool> Withdraw(const PlatformId& message);
   Result<bool> Withdraw(const MessageId& message, Transaction::Reason reason);
+  // The same to every reader, but its text stays until a later decision.
+  Result<bool> Hold(const PlatformId& message);
+  // What becomes of a message that is held. False when it is not, or not any more.
+  Result<bool> DestroyHeld(const MessageId& message);
+  Result<bool> Restore(const MessageId& message);
   // Whether it was erased with its person, or with the conversation that only that person had.
   Result<bool> IsErased(const PlatformId& conversation, const PlatformId& sender,
                         Direction direction, const Placement& placement);
@@ -77,6 +82,10 @@ class ThreadWriter {
   Status Flush();
 
  private:
+  // nullopt when it is not stored, or nobody can read it.
+  Result<std::optional<StoredMessage>> Stored(const MessageId& message);
+  Status PutTombstone(const StoredMessage& stored, Transaction::Reason reason);
+  Status HideFromHead(const StoredMessage& stored);
   Result<Thread*> Load(const PlatformId& platform_id, const ConversationId& id);
   Status FindNewest(Thread& thread);
   Status FlushContacts(Thread& thread);

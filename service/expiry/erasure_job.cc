@@ -14,8 +14,7 @@ constexpr std::chrono::minutes kPauseAfterFailure{1};
 
 Status ErasureJob::RunOnce(TimePoint now) {
   const auto before = store_.erasure().Unfinished();
-  const bool nothing_to_do = before && *before == 0;
-  const Status done = nothing_to_do ? Status() : store_.erasure().RunOnce(now);
+  const Status done = store_.erasure().RunOnce(now);
   const auto after = store_.erasure().Unfinished();
   {
     const std::lock_guard lock(mutex_);
@@ -25,9 +24,8 @@ Status ErasureJob::RunOnce(TimePoint now) {
   }
   if (!done) {
     Log(LogLevel::kError, "erasure.failed", {{LogKey::kError, ToString(done.error().code)}});
-  } else if (!nothing_to_do) {
-    Log(LogLevel::kInfo, "erasure.done",
-        {{LogKey::kCount, static_cast<std::int64_t>(before ? *before : 0)}});
+  } else if (before && *before > 0) {
+    Log(LogLevel::kInfo, "erasure.done", {{LogKey::kCount, static_cast<std::int64_t>(*before)}});
   }
   return done;
 }

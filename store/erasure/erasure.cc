@@ -7,6 +7,7 @@
 
 #include "store/core.h"
 #include "store/erasure/date_rewriter.h"
+#include "store/erasure/withdrawal_brake.h"
 #include "store/thread_writer.h"
 
 namespace mayfly::store {
@@ -151,12 +152,12 @@ Status AskForRewriting(Transaction& transaction, ExpiryDay day) {
 
 // --- what is held of somebody
 
-struct Held {
+struct Found {
   std::vector<codec::ErasureRecord::Key> keys;
   std::map<ConversationId, PlatformId> conversations;  // with that person alone
 };
 
-Status TakeSlot(Transaction& transaction, const Subject& subject, Held& held) {
+Status TakeSlot(Transaction& transaction, const Subject& subject, Found& held) {
   for (const ExpiryDay day : transaction.core().OpenDays()) {
     MAYFLY_ASSIGN_OR_RETURN(const auto slot, transaction.FindSlot(day, subject));
     if (!slot) continue;
@@ -168,9 +169,9 @@ Status TakeSlot(Transaction& transaction, const Subject& subject, Held& held) {
   return {};
 }
 
-Result<Held> HeldOfPerson(Transaction& transaction, AccountId account, const PlatformId& person) {
+Result<Found> HeldOfPerson(Transaction& transaction, AccountId account, const PlatformId& person) {
   Core& core = transaction.core();
-  Held held;
+  Found held;
   MAYFLY_RETURN_IF_ERROR(TakeSlot(transaction, Subject::Person(account, person), held));
   for (const auto& [day, slot] : held.keys) {
     const ExpiryDay at = day;
@@ -194,9 +195,9 @@ Result<Held> HeldOfPerson(Transaction& transaction, AccountId account, const Pla
   return held;
 }
 
-Result<Held> HeldOfAccount(Transaction& transaction, AccountId account) {
+Result<Found> HeldOfAccount(Transaction& transaction, AccountId account) {
   Core& core = transaction.core();
-  Held held;
+  Found held;
   for (const ExpiryDay day : core.OpenDays()) {
     MAYFLY_RETURN_IF_ERROR(
         core.engine().Scan(Family::Day(day), {.prefix = schema::Key(schema::kSubject)},
@@ -214,7 +215,7 @@ Result<Held> HeldOfAccount(Transaction& transaction, AccountId account) {
 // Nothing of them that was born until now is stored again. Gone with the last date on which such a
 // message could end, in whatever zone.
 Status PutBlocks(Transaction& transaction, ExpiryDay last, AccountId account,
-                 const PlatformId& person, const Held& held) {
+                 const PlatformId& person, const Found& held) {
   const auto put = [&](const std::string& input) -> Status {
     MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind,
                             transaction.core().BlindId(last, schema::kBlindBlock, input));
@@ -229,7 +230,7 @@ Status PutBlocks(Transaction& transaction, ExpiryDay last, AccountId account,
 }
 
 Result<std::uint64_t> DropReplies(Transaction& transaction, AccountId account, bool all,
-                                  const Held& held) {
+                                  const Found& held) {
   MAYFLY_ASSIGN_OR_RETURN(
       const auto pending,
       transaction.core().PendingReplies(std::nullopt, transaction.now(), transaction.pairs()));
@@ -334,8 +335,8 @@ Result<ErasureId> Erasure::Begin(AccountId account, const PlatformId& person, co
     MAYFLY_RETURN_IF_ERROR(transaction.Begin());
     auto known = core_.GetAccount(account);
     if (!known) return Fail(std::move(known).error());
-    MAYFLY_ASSIGN_OR_RETURN(const Held held, all ? HeldOfAccount(transaction, account)
-                                                 : HeldOfPerson(transaction, account, person));
+    MAYFLY_ASSIGN_OR_RETURN(const Found held, all ? HeldOfAccount(transaction, account)
+                                                  : HeldOfPerson(transaction, account, person));
     record.keys = held.keys;
     if (record.keys.empty()) return Fail(ErrorCode::kNotFound, "Nothing is held.");
     MAYFLY_ASSIGN_OR_RETURN(record.replies, DropReplies(transaction, account, all, held));
@@ -388,6 +389,87 @@ Status Erasure::DestroyMessage(const MessageId& message, const Actor& actor, Tim
   MAYFLY_RETURN_IF_ERROR(writer.Flush());
   MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "message.destroy", message.ToString(), "ok"));
   return transaction.Commit();
+}
+
+// --- what is held
+
+Result<Erasure::Held> Erasure::HeldOf(AccountId account) const {
+  auto known = core_.GetAccount(account);
+  if (!known) return Fail(std::move(known).error());
+  Held held;
+  MAYFLY_ASSIGN_OR_RETURN(const auto rows, SysRows(core_, schema::kHeld));
+  for (const auto& [key, value] : rows) {
+    const auto record = core_.Checked(codec::DecodeHeld(value));
+    if (!record || record->account != account) continue;
+    ++held.messages;
+    if (!held.since || record->since < *held.since) held.since = record->since;
+  }
+  return held;
+}
+
+// Of what is held for the account, that which came at `until` or before.
+Result<std::size_t> Erasure::Decide(AccountId account, bool destroy, const Actor* actor,
+                                    std::optional<TimePoint> until, TimePoint now) {
+  MAYFLY_ASSIGN_OR_RETURN(const Account known, core_.GetAccount(account));
+  MAYFLY_ASSIGN_OR_RETURN(const auto rows, SysRows(core_, schema::kHeld));
+  std::vector<MessageId> messages;
+  for (const auto& [key, value] : rows) {
+    const auto record = core_.Checked(codec::DecodeHeld(value));
+    const auto parsed = schema::ParseHeldKey(key);
+    if (!record || !parsed || record->account != account) continue;
+    if (!until || record->since <= *until) messages.push_back({parsed->first, parsed->second});
+  }
+  std::size_t decided = 0;
+  for (std::size_t at = 0; at < messages.size() || at == 0; at += kHeadsAtOnce) {
+    Transaction transaction(core_, now);
+    MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+    ThreadWriter writer(transaction, known);
+    for (std::size_t i = at; i < std::min(messages.size(), at + kHeadsAtOnce); ++i) {
+      if (!core_.IsUsable(messages[i].day, now)) continue;  // it went with its date
+      MAYFLY_ASSIGN_OR_RETURN(
+          const bool done, destroy ? writer.DestroyHeld(messages[i]) : writer.Restore(messages[i]));
+      decided += done;
+    }
+    MAYFLY_RETURN_IF_ERROR(writer.Flush());
+    if (actor != nullptr && at == 0) {
+      MAYFLY_RETURN_IF_ERROR(
+          transaction.Audit(*actor, destroy ? "withdrawals.destroy" : "withdrawals.restore",
+                            account.ToString(), "ok"));
+    }
+    MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+  }
+  return decided;
+}
+
+Result<std::size_t> Erasure::DestroyHeld(AccountId account, const Actor& actor, TimePoint now) {
+  return Decide(account, true, &actor, std::nullopt, now);
+}
+
+Result<std::size_t> Erasure::RestoreHeld(AccountId account, const Actor& actor, TimePoint now) {
+  return Decide(account, false, &actor, std::nullopt, now);
+}
+
+Status Erasure::DestroyOverdue(TimePoint now) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto rows, SysRows(core_, schema::kHeld));
+  std::set<AccountId> accounts;
+  for (const auto& [key, value] : rows) {
+    const auto record = core_.Checked(codec::DecodeHeld(value));
+    const auto parsed = schema::ParseHeldKey(key);
+    if (!record || !parsed) continue;
+    if (!core_.IsUsable(parsed->first, now) && !core_.vault().HasDate(parsed->first)) {
+      Transaction transaction(core_, now);
+      MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+      transaction.batch().Remove(Family::Sys(), key);
+      MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+    } else if (record->since + kWithdrawalsHeld <= now) {
+      accounts.insert(record->account);
+    }
+  }
+  for (const AccountId account : accounts) {
+    auto done = Decide(account, true, nullptr, now - kWithdrawalsHeld, now);
+    if (!done) return Fail(std::move(done).error());
+  }
+  return {};
 }
 
 // --- persons
@@ -818,6 +900,7 @@ Status Erasure::RunOnce(TimePoint now) {
     note(destroyed);
     if (destroyed) note(ClearHeads({*bytes}, now));
   }
+  error.Note(DestroyOverdue(now));
   error.Note(RewriteDates(now));
   error.Note(RenewSlots(now));
   error.Note(FinishErasures(now));

@@ -96,6 +96,17 @@ class Erasure {
   // Hidden when it returns; RunOnce destroys. kNotFound, kExpired. Audited as `message.destroy`.
   Status DestroyMessage(const MessageId& message, const Actor& actor, TimePoint now);
 
+  // Withdrawals that came with too many others (withdrawal_brake.h): hidden, and destroyed 24 hours
+  // after they came, or on a person's word, or shown again on it. Both return how many. Audited as
+  // `withdrawals.destroy` and `withdrawals.restore`.
+  struct Held {
+    std::size_t messages = 0;
+    std::optional<TimePoint> since;  // of the oldest
+  };
+  Result<Held> HeldOf(AccountId account) const;  // kNotFound
+  Result<std::size_t> DestroyHeld(AccountId account, const Actor& actor, TimePoint now);
+  Result<std::size_t> RestoreHeld(AccountId account, const Actor& actor, TimePoint now);
+
   // Brings everything that was begun to its end. The first error is returned once all was tried.
   // Called at start before anybody is let in, and then again and again. One caller at a time.
   Status RunOnce(TimePoint now);
@@ -116,6 +127,9 @@ class Erasure {
  private:
   Result<ErasureId> Begin(AccountId account, const PlatformId& person, const Actor& actor,
                           TimePoint now);
+  Result<std::size_t> Decide(AccountId account, bool destroy, const Actor* actor,
+                             std::optional<TimePoint> until, TimePoint now);
+  Status DestroyOverdue(TimePoint now);
   Status DestroyKeys(const ErasureId& id, TimePoint now);
   Status ClearHeads(const ErasureId& id, TimePoint now);
   Status FinishErasures(TimePoint now);

@@ -541,6 +541,34 @@ TEST_F(RestTest, WhomToEraseMustBeSaidInOneWay) {
   EXPECT_EQ(Ids(Ask(Role::kComms, "GET", "/v1/conversations")).size(), 1u);
 }
 
+TEST_F(RestTest, HeldWithdrawalsWaitForAPersonsWord) {
+  const std::string account = Connect();
+  store::CollectedPage page;
+  page.account = *AccountId::Parse(account);
+  for (int i = 0; i < 6; ++i) {
+    Receive(account, "ada", "m" + std::to_string(i), "words");
+    page.withdrawals.push_back({PlatformId("convo-ada"), PlatformId("m" + std::to_string(i))});
+  }
+  const std::string conversation = FirstConversation();
+  const std::string target = "/v1/accounts/" + account + "/withdrawals";
+  EXPECT_EQ(*Body(Ask(Role::kComms, "GET", target)).Find("held")->AsInt(), 0);
+  ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()));
+  EXPECT_EQ(NewestMessage(conversation), "");
+  const Response held = Ask(Role::kPrivacy, "GET", target);
+  EXPECT_EQ(*Body(held).Find("held")->AsInt(), 6);
+  EXPECT_EQ(Text(Body(held), "destroyed_at"), "2026-03-06T10:00:00.000Z");
+  EXPECT_EQ(Ask(Role::kComms, "POST", target, R"({"decision":"perhaps"})").status, 400);
+  EXPECT_EQ(
+      Ask(Role::kComms, "POST", "/v1/accounts/acc_99/withdrawals", R"({"decision":"restore"})")
+          .status,
+      404);
+  const Response restored = Ask(Role::kComms, "POST", target, R"({"decision":"restore"})");
+  EXPECT_EQ(restored.status, 200);
+  EXPECT_EQ(*Body(restored).Find("held")->AsInt(), 0);
+  EXPECT_NE(NewestMessage(conversation), "");
+  EXPECT_EQ(Ask(Role::kComms, "POST", target, R"({"decision":"destroy"})").status, 200);
+}
+
 TEST_F(RestTest, StaffDestroyOneMessage) {
   const std::string account = Connect();
   Receive(account, "ada", "m1", "stays");

@@ -330,6 +330,22 @@ std::vector<Case> Cases() {
                    "05"
                    "06",
                    [](std::string_view b) { return Again(codec::DecodeReceipt(b)); }});
+  cases.push_back({"held withdrawal",
+                   codec::Encode(codec::HeldRecord{.since = Ms(1'000), .account = AccountId{7}}),
+                   "01"
+                   "d00f"
+                   "07",
+                   [](std::string_view b) { return Again(codec::DecodeHeld(b)); }});
+  cases.push_back({"times", codec::EncodeTimes({Ms(1'000), Ms(1'500)}),
+                   "01"
+                   "02"
+                   "d00f"
+                   "b817",
+                   [](std::string_view b) -> Result<std::string> {
+                     auto times = codec::DecodeTimes(b);
+                     if (!times) return Fail(std::move(times).error());
+                     return codec::EncodeTimes(*times);
+                   }});
   cases.push_back(
       {"slot renewal",
        codec::Encode(codec::RenewalRecord{.since = Ms(1'000),

@@ -224,6 +224,63 @@ TEST_P(StoreErasure, StaffDestroyAMessageAndTheReplyThatItCameFrom) {
   EXPECT_THAT(acts, Contains("messages.destroyed"));
 }
 
+// --- too many at once
+
+TEST_P(StoreErasure, TooManyWithdrawalsAtOnceAreHiddenAndDestroyedADayLater) {
+  TempStore store(GetParam());
+  const Account account = Connect(*store, kNow);
+  const auto id_of = [](int i) { return "m" + std::to_string(100 + i); };
+  const auto serve = [&] {
+    std::vector<store::CollectedMessage> messages;
+    for (int i = 0; i < 60; ++i) {
+      messages.push_back(Incoming("anna", id_of(i), kNow - minutes(100 - i), "text " + id_of(i)));
+    }
+    return Must(store->collection().Collect(PageOf(account.id, messages), kNow));
+  };
+  ASSERT_EQ(serve().stored, 60u);
+  const ConversationId anna = Inbox(*store, kNow).front().id;
+  const auto withdraw = [&](int from, int to, TimePoint now) {
+    store::CollectedPage page = PageOf(account.id, {});
+    for (int i = from; i < to; ++i) {
+      page.withdrawals.push_back({PlatformId("anna"), PlatformId(id_of(i))});
+    }
+    return Must(store->collection().Collect(page, now));
+  };
+  // Four pages of five are believed, the twenty-first within the hour is not.
+  for (int i = 0; i < 20; i += 5) EXPECT_EQ(withdraw(i, i + 5, kNow).held, 0u);
+  EXPECT_EQ(withdraw(20, 21, kNow + minutes(59)).held, 1u);
+  store.Reopen();
+  EXPECT_EQ(withdraw(21, 22, kNow + minutes(59)).held, 1u) << "a restart does not open the brake";
+  EXPECT_EQ(withdraw(22, 23, kNow + minutes(60)).held, 0u);
+  // Six of sixty at once.
+  EXPECT_EQ(withdraw(23, 29, kNow + hours(3)).held, 6u);
+  const TimePoint now = kNow + hours(3);
+  EXPECT_THAT(Thread(*store, anna, now), SizeIs(60 - 29)) << "hidden like the others";
+  EXPECT_EQ(Must(store->erasure().HeldOf(account.id)).messages, 8u);
+  EXPECT_EQ(Must(store->erasure().HeldOf(account.id)).since, kNow + minutes(59));
+  EXPECT_EQ(withdraw(23, 29, now).withdrawn, 0u) << "told again";
+  Must(store->erasure().RunOnce(now));
+  EXPECT_EQ(Must(store->erasure().HeldOf(account.id)).messages, 8u);
+  // The first two are destroyed by time, the others are brought back.
+  Must(store->erasure().RunOnce(kNow + minutes(59) + hours(24)));
+  EXPECT_EQ(Must(store->erasure().HeldOf(account.id)).messages, 6u);
+  EXPECT_EQ(Must(store->erasure().RestoreHeld(account.id, Officer(), now)), 6u);
+  EXPECT_EQ(Must(store->erasure().HeldOf(account.id)).messages, 0u);
+  const auto thread = Thread(*store, anna, now);
+  EXPECT_THAT(thread, SizeIs(60 - 23));
+  EXPECT_EQ(thread.back().text.Reveal(), "text " + id_of(23));
+  EXPECT_EQ(Inbox(*store, now).front().last_message, thread.front().id);
+  // And the newest ones, at once: the head goes back and forth with them.
+  EXPECT_EQ(withdraw(50, 60, now).held, 10u);
+  EXPECT_EQ(Inbox(*store, now).front().last_message, Thread(*store, anna, now).front().id);
+  EXPECT_EQ(Must(store->erasure().DestroyHeld(account.id, Officer(), now)), 10u);
+  EXPECT_EQ(Must(store->erasure().RestoreHeld(account.id, Officer(), now)), 0u);
+  Must(store->erasure().RunOnce(now));
+  EXPECT_EQ(serve().stored, 0u);
+  EXPECT_THAT(Thread(*store, anna, now), SizeIs(60 - 33));
+  EXPECT_EQ(store->damaged_records(), 0u);
+}
+
 // --- one person
 
 void ExpectAnnaGone(Office& office) {
@@ -596,8 +653,9 @@ TEST(StoreErasureOnDisk, AnOldCopyAndTodaysKeysTellNothingOfAnErasedPerson) {
   EXPECT_EQ(indexes, 3);
 }
 
-TEST(StoreErasureOnDisk, ARestoredOldCopyRevivesNobody) {
+TEST(StoreErasureOnDisk, ARestoredOldCopyRevivesNobodyAndLosesNobodyElse) {
   Office office(EngineKind::kRocksDb);
+  const MessageId berts = office.IdOf("bert", "bert-two");
   const auto copy = CopyOf(office.store, "copy");
   office.EraseAnna();
   Must(office.store->erasure().RunOnce(Office::Now()));
@@ -606,6 +664,14 @@ TEST(StoreErasureOnDisk, ARestoredOldCopyRevivesNobody) {
   std::filesystem::copy(copy, office.store.store_dir(), std::filesystem::copy_options::recursive);
   office.store.Open();
   EXPECT_THAT(office.Conversations(), Not(Contains("anna")));
+  // Its indexes are destroyed; the dates are written anew as at any start.
+  Must(office.store->erasure().RunOnce(Office::Now()));
+  EXPECT_THAT(office.Conversations(), Not(Contains("anna")));
+  EXPECT_THAT(office.Texts("bert"), ElementsAre("bert-two", "bert-zero"));
+  EXPECT_EQ(office.IdOf("bert", "bert-two"), berts);
+  EXPECT_EQ(Must(office.store->erasure().Unfinished()), 0u);
+  office.store.Reopen();
+  EXPECT_THAT(office.Texts("bert"), ElementsAre("bert-two", "bert-zero"));
 }
 
 TEST(StoreErasureOnDisk, WhatWasWithdrawnOrReplacedIsNoiseInAnOldCopyAndGoneFromTheDisk) {

@@ -1,5 +1,6 @@
 #include "service/api/handlers/erasure_handlers.h"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -111,6 +112,37 @@ Result<Response> DestroyMessage(const Call& call) {
   return response;
 }
 
+Response HeldDocument(const store::Erasure::Held& held) {
+  return Document(200, [&](json::Writer& writer) {
+    writer.StartObject();
+    writer.Field("held", static_cast<std::int64_t>(held.messages));
+    TimeField(writer, "since", held.since);
+    TimeField(writer, "destroyed_at",
+              held.since ? std::optional(*held.since + std::chrono::hours(24)) : std::nullopt);
+    writer.EndObject();
+  });
+}
+
+Result<Response> GetHeld(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
+  MAYFLY_ASSIGN_OR_RETURN(const auto held, call.store.erasure().HeldOf(id));
+  return HeldDocument(held);
+}
+
+Result<Response> DecideHeld(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
+  MAYFLY_ASSIGN_OR_RETURN(const json::Value body, ParseObject(call.request, {"decision"}));
+  MAYFLY_ASSIGN_OR_RETURN(const std::string decision, body.String("decision"));
+  if (decision != "destroy" && decision != "restore") {
+    return Fail(ErrorCode::kInvalidArgument, "It is destroy or restore.", "/decision");
+  }
+  auto done = decision == "destroy" ? call.store.erasure().DestroyHeld(id, call.actor, call.now)
+                                    : call.store.erasure().RestoreHeld(id, call.actor, call.now);
+  if (!done) return Fail(std::move(done).error());
+  MAYFLY_ASSIGN_OR_RETURN(const auto held, call.store.erasure().HeldOf(id));
+  return HeldDocument(held);
+}
+
 }  // namespace
 
 std::vector<Route> ErasureRoutes(ApiContext& context) {
@@ -136,7 +168,16 @@ std::vector<Route> ErasureRoutes(ApiContext& context) {
   destroy.scope = Scope::kInboxManage;
   destroy.budget = Budget::kPrivacy;
   destroy.handler = WithStore(context, DestroyMessage);
-  return {erase, list, get, destroy};
+  Route held = get;
+  held.pattern = "/v1/accounts/{account}/withdrawals";
+  held.any_scope = Scope::kInboxManage | Scope::kPrivacyErase;
+  held.handler = WithStore(context, GetHeld);
+  Route decide = held;
+  decide.method = "POST";
+  decide.budget = Budget::kPrivacy;
+  decide.body_bytes_max = 4096;
+  decide.handler = WithStore(context, DecideHeld);
+  return {erase, list, get, destroy, held, decide};
 }
 
 }  // namespace mayfly::service::api
