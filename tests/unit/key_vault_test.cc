@@ -1,16 +1,20 @@
 #include "store/keys/key_vault.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <map>
+#include <sched.h>
 #include <set>
 #include <signal.h>
 #include <string>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 #include <utility>
@@ -373,6 +377,73 @@ TEST_F(KeyVaultTest, ADestroyedSlotIsGoneAndOthersStay) {
     }
   }
   EXPECT_TRUE(vault->DestroySlots(kOtherDay, {{5, 1}}));  // no such date: nothing to destroy
+}
+
+TEST_F(KeyVaultTest, WhatIsBlindUnderASlotCannotBeComputedAgainOnceItIsDestroyed) {
+  const auto vault = Open();
+  ASSERT_TRUE(vault->OpenDate(kDay));
+  const Slot slot = *vault->TakeSlot(kDay);
+  const Slot other = *vault->TakeSlot(kDay);
+  const auto blind = *vault->BlindUnder(kDay, slot, "m", "x");
+  EXPECT_EQ(*Open()->BlindUnder(kDay, slot, "m", "x"), blind);
+  EXPECT_NE(*vault->BlindUnder(kDay, slot, "n", "x"), blind);
+  EXPECT_NE(*vault->BlindUnder(kDay, slot, "m", "y"), blind);
+  EXPECT_NE(*vault->BlindUnder(kDay, other, "m", "x"), blind);
+  EXPECT_NE(*vault->BlindId(kDay, "m", "x"), blind);
+  EXPECT_EQ(CodeOf(vault->BlindUnder(kDay, slot, "seventeen-letters", "x")),
+            ErrorCode::kInvalidArgument);
+  const auto id = *vault->BlindId(kDay, "m", "x");
+  ASSERT_TRUE(vault->DestroySlots(kDay, {slot}));
+  EXPECT_EQ(CodeOf(vault->BlindUnder(kDay, slot, "m", "x")), ErrorCode::kExpired);
+  EXPECT_TRUE(vault->BlindUnder(kDay, other, "m", "x"));
+  EXPECT_EQ(*vault->BlindId(kDay, "m", "x"), id) << "ids live as long as the date";
+}
+
+bool WriteText(const char* path, const std::string& text) {
+  const int file = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  ::close(file);
+  return written;
+}
+
+// In a process with a small disk of its own. 0 done, 77 it cannot be mounted here, else the line.
+int DestroySlotsOnAFullDisk(const fs::path& dir) {
+  const std::string uid = "0 " + std::to_string(::getuid()) + " 1";
+  const std::string gid = "0 " + std::to_string(::getgid()) + " 1";
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !WriteText("/proc/self/setgroups", "deny") ||
+      !WriteText("/proc/self/uid_map", uid) || !WriteText("/proc/self/gid_map", gid) ||
+      ::mount("tmpfs", dir.c_str(), "tmpfs", 0, "size=1m") != 0) {
+    return 77;
+  }
+  if (!CreateKeyVault({.dir = dir / "keys"}, FixedKey(kMaster))) return 1 + __LINE__ % 70;
+  auto vault = OpenKeyVault({.dir = dir / "keys"}, FixedKey(kMaster));
+  if (!vault || !(*vault)->OpenDate(kDay)) return 1 + __LINE__ % 70;
+  const auto slot = (*vault)->TakeSlot(kDay);
+  if (!slot) return 1 + __LINE__ % 70;
+  const int filler = ::open((dir / "filler").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  const std::string page(4096, 'x');
+  while (::write(filler, page.data(), page.size()) > 0) {
+  }
+  if (errno != ENOSPC || (*vault)->OpenDate(kOtherDay)) return 1 + __LINE__ % 70;
+  if (!(*vault)->DestroySlots(kDay, {*slot})) return 1 + __LINE__ % 70;
+  vault->reset();
+  const auto again = OpenKeyVault({.dir = dir / "keys"}, FixedKey(kMaster));
+  if (!again) return 1 + __LINE__ % 70;
+  const auto pair = (*again)->PairFor(kDay, *slot);
+  return !pair && pair.error().code == ErrorCode::kExpired ? 0 : 1 + __LINE__ % 70;
+}
+
+TEST_F(KeyVaultTest, SlotsAreDestroyedOnAFullDisk) {
+  const TempDir disk;
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) ::_exit(DestroySlotsOnAFullDisk(disk.path()));
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "a small disk cannot be mounted here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(KeyVaultTest, ADestroyedDateIsGone) {

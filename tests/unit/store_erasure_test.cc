@@ -355,9 +355,10 @@ TEST_P(StoreErasure, AnErasedPersonComesBackOnlyWithWhatTheyWriteAnew) {
     ExpectAnnaGone(office);
     Must(office.store->erasure().RunOnce(Office::Now()));
   }
-  EXPECT_EQ(office.ServeAgain(Office::Now() + minutes(2)).erased, 6u);
+  // Two of the six had claimed to be sent later than first seen: their fingerprints know them.
+  EXPECT_EQ(office.ServeAgain(Office::Now() + minutes(2)).erased, 4u);
   office.store.Reopen();
-  EXPECT_EQ(office.ServeAgain(Office::Now() + minutes(2)).erased, 6u);
+  EXPECT_EQ(office.ServeAgain(Office::Now() + minutes(2)).erased, 4u);
   // History that had never been served before is refused as well.
   EXPECT_EQ(office.Serve(Office::Now(), {Incoming("anna", "a-old", kNow - days(20))}).erased, 1u);
   // The group is shown as the platform says it is, but for her name.

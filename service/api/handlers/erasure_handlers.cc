@@ -24,11 +24,11 @@ void Render(json::Writer& writer, const store::Erasure::Progress& progress,
   writer.Field("keys_destroyed_at", FormatRfc3339(receipt.keys_destroyed_at));
   TimeField(writer, "finished_at",
             progress.finished ? std::optional(receipt.finished_at) : std::nullopt);
-  writer.Field("dates", static_cast<std::int64_t>(receipt.dates));
-  writer.Field("keys", static_cast<std::int64_t>(receipt.keys));
-  writer.Field("messages", static_cast<std::int64_t>(receipt.messages));
-  writer.Field("replies", static_cast<std::int64_t>(receipt.replies));
-  writer.Field("edited", static_cast<std::int64_t>(receipt.edited));
+  writer.Key("dates").Uint(receipt.dates);
+  writer.Key("keys").Uint(receipt.keys);
+  writer.Key("messages").Uint(receipt.messages);
+  writer.Key("replies").Uint(receipt.replies);
+  writer.Key("edited").Uint(receipt.edited);
   writer.Field("p2_grade", p2_grade);
   writer.EndObject();
 }
@@ -115,7 +115,7 @@ Result<Response> DestroyMessage(const Call& call) {
 Response HeldDocument(const store::Erasure::Held& held) {
   return Document(200, [&](json::Writer& writer) {
     writer.StartObject();
-    writer.Field("held", static_cast<std::int64_t>(held.messages));
+    writer.Key("held").Uint(held.messages);
     TimeField(writer, "since", held.since);
     TimeField(writer, "destroyed_at",
               held.since ? std::optional(*held.since + std::chrono::hours(24)) : std::nullopt);
