@@ -3,7 +3,7 @@
 //   acc_7                                             a connected account
 //   cnv_<32 hex>                                      a conversation: 128 random bits
 //   msg_<yyyymmdd>_<32 hex>                           a message: its expiry date and its blind
-//                                                     index key (store/schema.h, row `d`)
+//                                                     key (store/schema.h, row `d`)
 //   rpl_<yyyymmdd>_<32 hex>                           a reply: its expiry date and 128 random bits
 //   ers_<32 hex>                                      something destroyed before its date: 128
 //                                                     random bits
