@@ -15,6 +15,7 @@
 #include "connectors/registry.h"
 #include "service/account_runner.h"
 #include "service/api/auth.h"
+#include "service/expiry/erasure_job.h"
 #include "service/expiry/expiry_job.h"
 #include "service/logging.h"
 #include "service/master_key_source.h"
@@ -215,6 +216,9 @@ class App {
     // served as if nothing were wrong, but neither must it keep the others hidden: reads hide it by
     // itself, readyz says so, and the job tries again.
     (void)expiry_->RunOnce();
+    // The same of erasures that a stop has interrupted: first the keys, before anybody reads.
+    erasure_.emplace(*store_, clock_);
+    (void)erasure_->RunOnce(clock_.Certain());
     MAYFLY_ASSIGN_OR_RETURN(const std::size_t interrupted,
                             store_->outbox().RecoverInterrupted(clock_.Now()));
     if (interrupted > 0) {
@@ -292,6 +296,7 @@ class App {
     server_->SetReady(true);
     MAYFLY_RETURN_IF_ERROR(server_->Start(InheritedListeners(config_)));
     expiry_->Start();
+    erasure_->Start();
     MAYFLY_RETURN_IF_ERROR(runners_->StartAll());
     MAYFLY_RETURN_IF_ERROR(control_.SayReady());
     Log(LogLevel::kInfo, "core.ready");
@@ -331,6 +336,7 @@ class App {
     }
     const ExpiryJob::View expiry = expiry_->view();
     if (expiry.failing) view.reasons.push_back("expiry-failing");
+    if (erasure_->view().failing) view.reasons.push_back("erasure-failing");
     if (!store_->Health()) view.reasons.push_back("store");
     const store::ClockView clock = clock_.view();
     if (clock.wall_behind) view.reasons.push_back("clock-set-back");
@@ -402,6 +408,7 @@ class App {
     server_->Drain(config_.drain_deadline / 2);
     if (runners_) runners_->Stop();
     if (expiry_) expiry_->Stop();
+    if (erasure_) erasure_->Stop();
     if (store_ != nullptr) {
       if (auto saved = store_->SaveClock(clock_.Record()); !saved) {
         Log(LogLevel::kError, "clock.not-stored", {{LogKey::kError, ToString(saved.error().code)}});
@@ -410,6 +417,7 @@ class App {
     runners_.reset();
     workers_.reset();
     server_.reset();
+    erasure_.reset();
     expiry_.reset();
     store_.reset();
     Log(LogLevel::kInfo, "core.stopped");
@@ -580,6 +588,7 @@ class App {
   std::mutex rotation_mutex_;
   store::SecretKey next_passphrase_key_;  // of a change of passphrase that did not reach its end
   std::optional<ExpiryJob> expiry_;
+  std::optional<ErasureJob> erasure_;
   std::optional<WorkerPool> workers_;
   std::optional<AccountRunners> runners_;
   api::ApiContext context_;

@@ -63,6 +63,11 @@ std::string RenderMetrics(MetricsInput input) {
   page.Gauge("mayfly_clock_ahead_seconds",
              "The machine's clock beyond certain time; negative when it is behind.",
              Seconds(input.clock.wall - input.clock.certain));
+  if (const auto unfinished = input.store.erasure().Unfinished()) {
+    page.Gauge("mayfly_erasures_unfinished",
+               "Messages, people and dates of which something is still to be destroyed.",
+               static_cast<double>(*unfinished));
+  }
   page.Gauge("mayfly_store_healthy", "1 while the store takes reads and writes.",
              input.store.Health() ? 1 : 0);
   page.Counter("mayfly_damaged_records_total", "Records that did not open, since start.",

@@ -29,7 +29,10 @@ struct AuditEntry {
   std::string action;      // closed list: inbox.look, conversation.look, conversation.change,
                            // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
                            // account.change, account.credential, account.disconnect, token.create,
-                           // token.revoke, clock.confirm, date.purged
+                           // token.revoke, clock.confirm, date.purged, message.destroy,
+                           // messages.destroyed,
+                           // person.erase, person.erased, account.erase, account.erased,
+                           // withdrawals.destroy, withdrawals.restore
   std::string object;      // an id of ours, or a date; never a platform id, handle or text
   std::string outcome;     // ok, or an ErrorCode word
 };

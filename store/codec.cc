@@ -653,6 +653,175 @@ Result<PurgeReceipt> DecodeReceipt(std::string_view bytes) {
   return Finished(decoder, receipt);
 }
 
+namespace {
+
+constexpr std::size_t kKeysMax = 1u << 20;  // slots of one erasure or one date
+constexpr std::size_t kTimesMax = 1'000;
+
+void PutSlot(Encoder& encoder, Slot slot) { encoder.Varint(slot.number).Varint(slot.generation); }
+
+Slot ReadSlot(Decoder& decoder) {
+  Slot slot;
+  slot.number = decoder.Varint32();
+  const std::uint32_t generation = decoder.Varint32();
+  if (generation > 0xffff) decoder.Spoil();
+  slot.generation = static_cast<std::uint16_t>(generation);
+  return slot;
+}
+
+void PutOptSlot(Encoder& encoder, const std::optional<Slot>& slot) {
+  encoder.Bool(slot.has_value());
+  if (slot) PutSlot(encoder, *slot);
+}
+
+std::optional<Slot> ReadOptSlot(Decoder& decoder) {
+  if (!decoder.Bool()) return std::nullopt;
+  return ReadSlot(decoder);
+}
+
+}  // namespace
+
+std::string Encode(const HeldRecord& record) {
+  Encoder encoder;
+  encoder.Time(record.since).Varint(record.account.value);
+  return std::move(encoder).Take();
+}
+
+Result<HeldRecord> DecodeHeld(std::string_view bytes) {
+  Decoder decoder(bytes, "held withdrawal");
+  HeldRecord record;
+  record.since = decoder.Time();
+  record.account.value = decoder.Varint32();
+  return Finished(decoder, record);
+}
+
+std::string EncodeTimes(const std::vector<TimePoint>& times) {
+  Encoder encoder;
+  encoder.Varint(times.size());
+  for (const TimePoint at : times) encoder.Time(at);
+  return std::move(encoder).Take();
+}
+
+Result<std::vector<TimePoint>> DecodeTimes(std::string_view bytes) {
+  Decoder decoder(bytes, "times");
+  std::vector<TimePoint> times;
+  const std::size_t count = decoder.Count(kTimesMax);
+  for (std::size_t i = 0; i < count && decoder.ok(); ++i) times.push_back(decoder.Time());
+  return Finished(decoder, std::move(times));
+}
+
+std::string Encode(const RenewalRecord& record) {
+  Encoder encoder;
+  encoder.Time(record.since).Varint(record.withdrawn).Varint(record.destroyed);
+  encoder.Varint(record.edited);
+  PutOptSlot(encoder, record.after);
+  return std::move(encoder).Take();
+}
+
+Result<RenewalRecord> DecodeRenewal(std::string_view bytes) {
+  Decoder decoder(bytes, "slot renewal");
+  RenewalRecord record;
+  record.since = decoder.Time();
+  record.withdrawn = decoder.Varint();
+  record.destroyed = decoder.Varint();
+  record.edited = decoder.Varint();
+  record.after = ReadOptSlot(decoder);
+  return Finished(decoder, record);
+}
+
+std::string Encode(const RewritingRecord& record) {
+  Encoder encoder;
+  PutOptSlot(encoder, record.index);
+  encoder.Varint(record.doomed.size());
+  for (const Slot slot : record.doomed) PutSlot(encoder, slot);
+  encoder.Varint(record.dropped.size());
+  for (const auto& dropped : record.dropped) {
+    PutSlot(encoder, dropped.slot);
+    encoder.Varint(dropped.messages).Varint(dropped.replies);
+  }
+  encoder.Bool(record.again);
+  return std::move(encoder).Take();
+}
+
+Result<RewritingRecord> DecodeRewriting(std::string_view bytes) {
+  Decoder decoder(bytes, "date rewriting");
+  RewritingRecord record;
+  record.index = ReadOptSlot(decoder);
+  const std::size_t doomed = decoder.Count(kKeysMax);
+  for (std::size_t i = 0; i < doomed && decoder.ok(); ++i) {
+    record.doomed.push_back(ReadSlot(decoder));
+  }
+  const std::size_t dropped = decoder.Count(kKeysMax);
+  for (std::size_t i = 0; i < dropped && decoder.ok(); ++i) {
+    RewritingRecord::Dropped one;
+    one.slot = ReadSlot(decoder);
+    one.messages = decoder.Varint();
+    one.replies = decoder.Varint();
+    record.dropped.push_back(one);
+  }
+  record.again = decoder.Bool();
+  return Finished(decoder, std::move(record));
+}
+
+std::string Encode(const ErasureRecord& record) {
+  Encoder encoder;
+  encoder.Varint(record.account.value).String(record.person.Reveal());
+  encoder.Time(record.requested_at).OptTime(record.keys_destroyed_at).Bool(record.heads_cleared);
+  encoder.Varint(record.keys.size());
+  for (const ErasureRecord::Key& key : record.keys) {
+    encoder.Day(key.day);
+    PutSlot(encoder, key.slot);
+  }
+  encoder.Varint(record.messages).Varint(record.replies);
+  return std::move(encoder).Take();
+}
+
+Result<ErasureRecord> DecodeErasure(std::string_view bytes) {
+  Decoder decoder(bytes, "erasure");
+  ErasureRecord record;
+  record.account.value = decoder.Varint32();
+  record.person = PlatformId(decoder.String());
+  record.requested_at = decoder.Time();
+  record.keys_destroyed_at = decoder.OptTime();
+  record.heads_cleared = decoder.Bool();
+  const std::size_t keys = decoder.Count(kKeysMax);
+  for (std::size_t i = 0; i < keys && decoder.ok(); ++i) {
+    ErasureRecord::Key key;
+    key.day = decoder.Day();
+    key.slot = ReadSlot(decoder);
+    record.keys.push_back(key);
+  }
+  record.messages = decoder.Varint();
+  record.replies = decoder.Varint();
+  return Finished(decoder, std::move(record));
+}
+
+std::string Encode(const DestructionReceipt& receipt) {
+  Encoder encoder;
+  encoder.Byte(static_cast<std::uint8_t>(receipt.kind)).Time(receipt.requested_at);
+  encoder.Time(receipt.keys_destroyed_at).Time(receipt.finished_at);
+  encoder.Varint(receipt.dates).Varint(receipt.keys).Varint(receipt.messages);
+  encoder.Varint(receipt.replies).Varint(receipt.edited);
+  return std::move(encoder).Take();
+}
+
+Result<DestructionReceipt> DecodeDestruction(std::string_view bytes, const ErasureId& id) {
+  Decoder decoder(bytes, "destruction receipt");
+  DestructionReceipt receipt;
+  receipt.id = id;
+  receipt.kind = static_cast<DestructionKind>(
+      decoder.Enum(1, static_cast<std::uint8_t>(DestructionKind::kAccount)));
+  receipt.requested_at = decoder.Time();
+  receipt.keys_destroyed_at = decoder.Time();
+  receipt.finished_at = decoder.Time();
+  receipt.dates = decoder.Varint();
+  receipt.keys = decoder.Varint();
+  receipt.messages = decoder.Varint();
+  receipt.replies = decoder.Varint();
+  receipt.edited = decoder.Varint();
+  return Finished(decoder, receipt);
+}
+
 std::string EncodeNumber(std::uint64_t value) {
   Encoder encoder;
   encoder.Varint(value);

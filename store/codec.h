@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "store/audit_log.h"
+#include "store/erasure/erasure.h"
 #include "store/expiry/certain_clock.h"
 #include "store/expiry/purge.h"
 #include "store/keys/key_vault.h"
@@ -181,6 +182,69 @@ struct PurgeJournal {
   std::uint64_t messages = 0;
   std::uint64_t replies_expired = 0;
 };
+
+// A slot of which something must not be readable any more: all that it seals is to get another one.
+struct RenewalRecord {
+  TimePoint since;
+  std::uint64_t withdrawn = 0;  // messages, as is the next
+  std::uint64_t destroyed = 0;
+  std::uint64_t edited = 0;  // texts
+  std::optional<Slot> after;
+  friend bool operator==(const RenewalRecord&, const RenewalRecord&) = default;
+};
+
+// A withdrawal that came with too many others: hidden, and not destroyed yet.
+struct HeldRecord {
+  TimePoint since;
+  AccountId account;
+  friend bool operator==(const HeldRecord&, const HeldRecord&) = default;
+};
+
+// A date of which rows must go so that its index does not tell of them either.
+struct RewritingRecord {
+  struct Dropped {
+    Slot slot;
+    std::uint64_t messages = 0;
+    std::uint64_t replies = 0;
+    friend bool operator==(const Dropped&, const Dropped&) = default;
+  };
+  std::optional<Slot> index;     // once the successor is complete
+  std::vector<Slot> doomed;      // to be destroyed when the successor has taken over
+  std::vector<Dropped> dropped;  // what was not carried over, by the slot that had sealed it
+  bool again = false;            // more slots were destroyed since it was begun
+  friend bool operator==(const RewritingRecord&, const RewritingRecord&) = default;
+};
+
+// The erasure of a person, or of a whole account when `person` is empty. Sealed under a slot of its
+// own, which is destroyed with it.
+struct ErasureRecord {
+  struct Key {
+    ExpiryDay day;
+    Slot slot;
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+  AccountId account;
+  PlatformId person;
+  TimePoint requested_at;
+  std::optional<TimePoint> keys_destroyed_at;
+  bool heads_cleared = false;
+  std::vector<Key> keys;
+  std::uint64_t messages = 0;
+  std::uint64_t replies = 0;
+};
+
+std::string Encode(const HeldRecord& record);
+std::string EncodeTimes(const std::vector<TimePoint>& times);
+Result<HeldRecord> DecodeHeld(std::string_view bytes);
+Result<std::vector<TimePoint>> DecodeTimes(std::string_view bytes);
+std::string Encode(const RenewalRecord& record);
+std::string Encode(const RewritingRecord& record);
+std::string Encode(const ErasureRecord& record);
+std::string Encode(const DestructionReceipt& receipt);  // without its id, which its key says
+Result<RenewalRecord> DecodeRenewal(std::string_view bytes);
+Result<RewritingRecord> DecodeRewriting(std::string_view bytes);
+Result<ErasureRecord> DecodeErasure(std::string_view bytes);
+Result<DestructionReceipt> DecodeDestruction(std::string_view bytes, const ErasureId& id);
 
 std::string Encode(const Account& account);  // without forgotten_until, which has its own row
 std::string Encode(const Credential& credential);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "store/core.h"
+#include "store/erasure/withdrawal_brake.h"
 #include "store/thread_writer.h"
 
 namespace mayfly::store {
@@ -93,6 +94,12 @@ Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint 
       ++outcome.past_horizon;
       continue;
     }
+    MAYFLY_ASSIGN_OR_RETURN(const bool erased, writer.IsErased(message.conversation, message.sender,
+                                                               message.direction, placement));
+    if (erased) {
+      ++outcome.erased;
+      continue;
+    }
     if (withdrawn_here.contains(message.id)) {
       MAYFLY_ASSIGN_OR_RETURN(const ThreadWriter::Thread* thread,
                               writer.Find(message.conversation));
@@ -118,10 +125,21 @@ Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint 
     MAYFLY_ASSIGN_OR_RETURN(const bool edited, writer.Edit(*edit));
     if (edited) ++outcome.edited;
   }
+  WithdrawalBrake brake(transaction, account.id);
+  if (!page.withdrawals.empty()) MAYFLY_RETURN_IF_ERROR(brake.Load(page.withdrawals.size()));
   for (const CollectedWithdrawal& withdrawal : page.withdrawals) {
-    MAYFLY_ASSIGN_OR_RETURN(const bool withdrawn, writer.Withdraw(withdrawal.id));
-    if (withdrawn) ++outcome.withdrawn;
+    const bool believed = brake.Believes();
+    MAYFLY_ASSIGN_OR_RETURN(const bool withdrawn,
+                            believed ? writer.Withdraw(withdrawal.id) : writer.Hold(withdrawal.id));
+    if (!withdrawn) continue;
+    ++outcome.withdrawn;
+    if (believed) {
+      brake.Count();
+    } else {
+      ++outcome.held;
+    }
   }
+  brake.Put();
   MAYFLY_RETURN_IF_ERROR(writer.Flush());
 
   if (outcome.stored + outcome.withdrawn > 0) {

@@ -66,7 +66,9 @@ struct CollectOutcome {
   std::size_t future = 0;  // claimed to be sent later than first seen; stored from first seen
   std::size_t edited = 0;  // stored before, and with another text now
   std::size_t withdrawn = 0;
+  std::size_t held = 0;  // of these, too many at once: hidden, and destroyed later
   std::size_t unreadable = 0;
+  std::size_t erased = 0;  // of an erased person, and born before that; not stored
 };
 
 class Collection {
@@ -82,6 +84,9 @@ class Collection {
   // revives none. One that is older than what is stored, or says the same, changes nothing; so
   // does one of a stub. A time from the future counts as none. A message that is served again
   // with another text, and without an edit, stays as it was stored.
+  //
+  // A withdrawal hides the message; its text is then destroyed (store/erasure/erasure.h), at once
+  // or, when there are too many of them, later: store/erasure/withdrawal_brake.h.
   Result<CollectOutcome> Collect(const CollectedPage& page, TimePoint now);
 
   Result<std::string> Cursor(AccountId account) const;  // empty for a new account

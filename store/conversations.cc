@@ -192,7 +192,7 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
     ConversationId conversation;
   };
   const std::string prefix = schema::Key(schema::kInbox);
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   InboxPage page;
   ScanOptions options{.prefix = prefix};
   if (position) options.after = prefix + *position;
@@ -240,14 +240,14 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
 
 Result<Conversation> Conversations::Get(const Look& look, ConversationId id, TimePoint now) const {
   (void)look;
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core_.FindHead(id, now, pairs));
   if (head == nullptr) return UnknownConversation();
   return ToConversation(core_, *head, now, pairs);
 }
 
 Result<bool> Conversations::Exists(ConversationId id, TimePoint now) const {
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core_.FindHead(id, now, pairs));
   return head != nullptr;
 }
@@ -281,7 +281,7 @@ Result<Conversations::MessagePage> Conversations::Messages(const Look& look, Con
   (void)look;
   MAYFLY_ASSIGN_OR_RETURN(std::optional<std::string> position, ParsePosition(after));
   limit = std::max<std::size_t>(limit, 1);
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core_.FindHead(id, now, pairs));
   if (head == nullptr) return UnknownConversation();
   MessageReader reader(core_, head->day, now, pairs);
@@ -313,7 +313,7 @@ Result<Conversations::MessagePage> Conversations::Messages(const Look& look, Con
 Result<Message> Conversations::GetMessage(const Look& look, const MessageId& id,
                                           TimePoint now) const {
   (void)look;
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(StoredMessage stored, core_.FindMessage(id, now, pairs));
   if (stored.record.withdrawn) {
     return Fail(ErrorCode::kNotFound, "There is no such message.");
@@ -325,7 +325,7 @@ Result<Message> Conversations::GetMessage(const Look& look, const MessageId& id,
 }
 
 Result<ConversationId> Conversations::ConversationOf(const MessageId& id, TimePoint now) const {
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const StoredMessage stored, core_.FindMessage(id, now, pairs));
   if (stored.record.withdrawn) {
     return Fail(ErrorCode::kNotFound, "There is no such message.");

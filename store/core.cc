@@ -63,7 +63,10 @@ Result<std::vector<std::pair<std::string, std::string>>> RowsOf(const Engine& en
   return rows;
 }
 
-bool IsGone(const Error& error) { return error.code == ErrorCode::kExpired; }
+// Gone with its date, or erased and about to be removed.
+bool IsGone(const Error& error) {
+  return error.code == ErrorCode::kExpired || error.code == ErrorCode::kNotFound;
+}
 
 }  // namespace
 
@@ -82,6 +85,8 @@ void Pairs::Wipe() {
   for (auto& [id, pair] : pairs_) sodium_memzero(pair.data(), pair.size());
   pairs_.clear();
 }
+
+ReaderPairs::ReaderPairs(const Core& core) : Pairs(core.vault()), view_(core.view_mutex_) {}
 
 Subject OwnerOf(const codec::HeadRecord& head) {
   if (!head.group && !head.participants.empty()) {
@@ -108,6 +113,12 @@ Status Core::Open() {
   MAYFLY_RETURN_IF_ERROR(engine_->OpenFamily(Family::Sys()));
   MAYFLY_RETURN_IF_ERROR(CheckKeyGeneration());
 
+  // A date that was being rewritten is rewritten from the start, or has been: its twin is either
+  // unfinished or what the date was before.
+  for (const Family& family : engine_->Families(Family::Kind::kTwin)) {
+    auto dropped = engine_->DropFamily(family);
+    if (!dropped) return Fail(std::move(dropped).error());
+  }
   // A family without keys is what a crash between two steps of a purge leaves: noise. What of its
   // end is still to do, the purge sees from its journal and its key file.
   const std::vector<ExpiryDay> dates = vault_->Dates();
@@ -118,7 +129,8 @@ Status Core::Open() {
   for (const Family& family : engine_->Families(Family::Kind::kDay)) {
     if (with_keys.contains(family.day())) {
       // A key file that does not open takes its own date away and no other.
-      const auto usable = vault_->Blind(family.day(), schema::kBlindMessage, {});
+      const auto readable = vault_->BlindId(family.day(), schema::kBlindMessage, {});
+      const Status usable = readable ? LoadIndex(family.day()) : Status(Fail(readable.error()));
       if (usable) {
         open.insert(family.day());
       } else if (usable.error().code == ErrorCode::kCorrupt) {
@@ -164,6 +176,7 @@ Status Core::Open() {
     PublishDays();
   }
   MAYFLY_RETURN_IF_ERROR(LoadLatestBirths());
+  MAYFLY_RETURN_IF_ERROR(LoadBlocks());
   MutexLock lock(commit_mutex_);
   return ReloadCounters();
 }
@@ -184,6 +197,45 @@ Status Core::CheckKeyGeneration() {
   }
   MutexLock lock(commit_mutex_);
   key_generation_ = told;
+  return {};
+}
+
+// A date's first slot is that of its index. Its row is on disk before any that depends on it.
+Status Core::LoadIndex(ExpiryDay day) {
+  const std::string key = schema::Key(schema::kIndex);
+  MAYFLY_ASSIGN_OR_RETURN(const auto row, Get(day, key));
+  Slot slot;
+  if (row) {
+    MAYFLY_ASSIGN_OR_RETURN(slot, codec::DecodeSlot(*row));
+  } else {
+    bool empty = true;
+    MAYFLY_RETURN_IF_ERROR(
+        engine_->Scan(Family::Day(day), {.limit = 1}, [&](std::string_view, std::string_view) {
+          empty = false;
+          return false;
+        }));
+    if (!empty) {
+      return Fail(ErrorCode::kCorrupt,
+                  "Family " + Family::Day(day).Name() + ": the row of its index (x) is missing.");
+    }
+    MAYFLY_ASSIGN_OR_RETURN(slot, vault_->TakeSlot(day));
+    Batch batch;
+    batch.Put(Family::Day(day), key, codec::Encode(slot));
+    MAYFLY_RETURN_IF_ERROR(engine_->Commit(batch, options_.durability));
+  }
+  const auto usable = vault_->BlindUnder(day, slot, schema::kBlindConversation, {});
+  if (!usable && usable.error().code == ErrorCode::kExpired && vault_->HasDate(day)) {
+    // The store is a copy from before an erasure, whose index is destroyed. Its rows still open,
+    // but for those that were erased, so that the date can be written anew.
+    Batch batch;
+    batch.Put(
+        Family::Sys(),
+        schema::Key(schema::kRewriting, static_cast<std::uint32_t>(day.time_since_epoch().count())),
+        codec::Encode(codec::RewritingRecord()));
+    MAYFLY_RETURN_IF_ERROR(engine_->Commit(batch, options_.durability));
+  }
+  MutexLock lock(days_mutex_);
+  indexes_.insert_or_assign(day, slot);
   return {};
 }
 
@@ -385,6 +437,7 @@ Status Core::EnsureDay(ExpiryDay day) {
   if (day <= ended_through_) return Fail(ErrorCode::kExpired, "This date has ended.");
   MAYFLY_RETURN_IF_ERROR(vault_->OpenDate(day));
   MAYFLY_RETURN_IF_ERROR(engine_->OpenFamily(Family::Day(day)));
+  MAYFLY_RETURN_IF_ERROR(LoadIndex(day));
   MutexLock lock(days_mutex_);
   open_days_.insert(day);
   PublishDays();
@@ -399,6 +452,7 @@ void Core::HideDay(ExpiryDay day) {
     open_days_.erase(day);
     hidden_days_.insert(day);
     latest_births_.erase(day);
+    days_with_blocks_.erase(day);
     PublishDays();
   }
   MutexLock lock(cache_mutex_);
@@ -409,6 +463,19 @@ void Core::HideDay(ExpiryDay day) {
 void Core::FinishDay(ExpiryDay day) {
   MutexLock lock(days_mutex_);
   hidden_days_.erase(day);
+  indexes_.erase(day);
+}
+
+Result<Slot> Core::IndexOf(ExpiryDay day) const {
+  MutexLock lock(days_mutex_);
+  const auto found = indexes_.find(day);
+  if (found != indexes_.end()) return found->second;
+  return Fail(ErrorCode::kExpired, "This date has no index.");
+}
+
+Result<Bytes16> Core::Blind(ExpiryDay day, const char* label, std::string_view input) const {
+  MAYFLY_ASSIGN_OR_RETURN(const Slot index, IndexOf(day));
+  return vault_->BlindUnder(day, index, label, input);
 }
 
 // --- rows
@@ -419,14 +486,44 @@ Result<OpenedRow> Core::OpenRow(ExpiryDay day, char kind, std::string_view key,
   MAYFLY_ASSIGN_OR_RETURN(row.header, Checked(PeekSealed(sealed)));
   auto pair = pairs.For(day, row.header.slot);
   if (!pair) {
-    // Reading goes on while a date ends; that is no damage.
+    // Reading goes on while a date ends, and while an erased person's rows are removed; that is no
+    // damage.
     if (pair.error().code == ErrorCode::kCorrupt) CountDamage();
+    if (pair.error().code == ErrorCode::kExpired && vault_->HasDate(day)) {
+      return Fail(ErrorCode::kNotFound, "It was erased.");
+    }
     return Fail(std::move(pair).error());
   }
   const std::string family_name = Family::Day(day).Name();
   MAYFLY_ASSIGN_OR_RETURN(row.body,
                           Checked(Unseal(**pair, DayContext(family_name, day, kind, key), sealed)));
   return row;
+}
+
+Result<std::string> Core::ResealRow(ExpiryDay day, char kind, std::string_view key,
+                                    std::string_view sealed, std::string_view new_key,
+                                    Slot new_slot, Pairs& pairs) const {
+  MAYFLY_ASSIGN_OR_RETURN(SealedHeader header, PeekSealed(sealed));
+  MAYFLY_ASSIGN_OR_RETURN(const Pair* const pair, pairs.For(day, header.slot));
+  MAYFLY_ASSIGN_OR_RETURN(const Pair* const new_pair, pairs.For(day, new_slot));
+  const std::string family_name = Family::Day(day).Name();
+  header.slot = new_slot;
+  return Reseal(*pair, DayContext(family_name, day, kind, key), sealed, *new_pair,
+                DayContext(family_name, day, kind, new_key), header);
+}
+
+Result<std::string> Core::SealRow(ExpiryDay day, char kind, std::string_view key,
+                                  const SealedHeader& header, std::string body,
+                                  Pairs& pairs) const {
+  auto pair = pairs.For(day, header.slot);
+  if (!pair) {
+    WipeString(body);
+    return Fail(std::move(pair).error());
+  }
+  const std::string family_name = Family::Day(day).Name();
+  std::string sealed = Seal(**pair, DayContext(family_name, day, kind, key), header, body);
+  WipeString(body);
+  return sealed;
 }
 
 std::string Core::SealSys(char kind, std::string_view key, AccountId account, const char* purpose,
@@ -615,7 +712,7 @@ Result<std::optional<MessageId>> Core::FindByPlatformId(AccountId account, const
                                                         TimePoint now) const {
   const std::string input = schema::MessageInput(account, id.Reveal());
   for (const ExpiryDay day : VisibleDays(now)) {
-    auto dkey = Blind(day, schema::kBlindMessage, input);
+    auto dkey = BlindId(day, schema::kBlindMessage, input);
     if (!dkey) {
       if (IsGone(dkey.error())) continue;
       return Fail(std::move(dkey).error());
@@ -781,6 +878,89 @@ Bytes16 Core::FingerprintOf(AccountId account, const PlatformId& message) const 
   return PrintOf(schema::kPurposeFingerprint, schema::MessageInput(account, message.Reveal()));
 }
 
+// --- erasure
+
+void Core::Track(ExpiryDay day) { tracked_.emplace(day, Tracked()); }
+
+Core::Tracked Core::TakeTracked() {
+  auto taken = std::exchange(tracked_, std::nullopt);
+  return taken ? std::move(taken->second) : Tracked();
+}
+
+Status Core::NoteTracked(const Batch& batch) {
+  if (!tracked_) return {};
+  const auto& [day, family] = std::pair(tracked_->first, Family::Day(tracked_->first));
+  for (const Change& change : batch.changes) {
+    if (change.family != family) continue;
+    if (change.value) {
+      tracked_->second.put.insert(change.key);
+      continue;
+    }
+    MAYFLY_ASSIGN_OR_RETURN(auto held, Get(day, change.key));
+    if (held) tracked_->second.removed.insert_or_assign(change.key, *std::move(held));
+  }
+  return {};
+}
+
+void Core::ReplaceIndex(ExpiryDay day, Slot index) {
+  {
+    MutexLock lock(days_mutex_);
+    indexes_.insert_or_assign(day, index);
+  }
+  ForgetRead();
+}
+
+void Core::ForgetRead() {
+  head_moves_.fetch_add(2);
+  MutexLock lock(cache_mutex_);
+  ClearCaches();
+}
+
+void Core::ForgetPending(const ReplyId& id) {
+  MutexLock lock(cache_mutex_);
+  pending_.erase(id);
+}
+
+void Core::ForgetStats(ExpiryDay day) {
+  std::erase_if(stats_, [&](const auto& entry) { return entry.first.first == day; });
+}
+
+Status Core::LoadBlocks() {
+  for (const ExpiryDay day : OpenDays()) {
+    MAYFLY_RETURN_IF_ERROR(engine_->Scan(Family::Day(day),
+                                         {.prefix = schema::Key(schema::kBlock), .limit = 1},
+                                         [&](std::string_view, std::string_view) {
+                                           NoteBlocks(day);
+                                           return false;
+                                         }));
+  }
+  return {};
+}
+
+void Core::NoteBlocks(ExpiryDay day) {
+  MutexLock lock(days_mutex_);
+  days_with_blocks_.insert(day);
+}
+
+Result<std::optional<TimePoint>> Core::BlockedUntil(std::string_view input, TimePoint now) const {
+  std::vector<ExpiryDay> days;
+  {
+    MutexLock lock(days_mutex_);
+    for (const ExpiryDay day : days_with_blocks_) {
+      if (IsVisible(StartOf(day), now)) days.push_back(day);
+    }
+  }
+  std::optional<TimePoint> until;
+  for (const ExpiryDay day : days) {
+    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind, BlindId(day, schema::kBlindBlock, input));
+    MAYFLY_ASSIGN_OR_RETURN(const auto row, Get(day, schema::Key(schema::kBlock, blind)));
+    if (!row) continue;
+    MAYFLY_ASSIGN_OR_RETURN(const TimePoint at, Checked(codec::DecodeTime(*row)));
+    if (!until || *until < at) until = at;
+  }
+  return until;
+}
+
 // --- audit
 
 Status Core::EnsureAuditMonth(AuditMonth month) {
@@ -901,20 +1081,55 @@ Result<Slot> Transaction::SlotOf(ExpiryDay day, const Subject& subject) {
       return *slot;
     }
   }
-  std::string key = schema::Key(schema::kSubject, blind);
-  MAYFLY_ASSIGN_OR_RETURN(const auto row, core_.Get(day, key));
-  if (row) {
-    auto slot = core_.Checked(codec::DecodeSlot(*row));
-    if (slot) {
-      slots_.emplace(id, *slot);
-      return *slot;
+  MAYFLY_ASSIGN_OR_RETURN(const auto known, FindSlot(day, subject));
+  if (known) {
+    const auto pair = pairs_.For(day, *known);
+    // An erasure whose request could not be written down destroyed it all the same.
+    const bool destroyed =
+        !pair && pair.error().code == ErrorCode::kExpired && core_.vault_->HasDate(day);
+    if (!destroyed) {
+      slots_.emplace(id, *known);
+      return *known;
     }
-    // A damaged row: its person gets another slot. What the old one sealed names it itself.
   }
   MAYFLY_ASSIGN_OR_RETURN(const Slot slot, core_.vault_->TakeSlot(day));
-  Put(day, std::move(key), codec::Encode(slot));
-  slots_.emplace(id, slot);
+  MAYFLY_RETURN_IF_ERROR(PutSubject(day, subject.input, slot));
   return slot;
+}
+
+Result<std::optional<Slot>> Transaction::FindSlot(ExpiryDay day, const Subject& subject) {
+  MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind, SubjectBlind(day, subject));
+  MAYFLY_ASSIGN_OR_RETURN(const auto row, core_.Get(day, schema::Key(schema::kSubject, blind)));
+  if (!row) return std::optional<Slot>();
+  // A damaged row: its person gets another slot. What the old one sealed names it itself.
+  const auto header = core_.Checked(PeekSealed(*row));
+  return header ? std::optional(header->slot) : std::nullopt;
+}
+
+Status Transaction::PutSubject(ExpiryDay day, const std::string& input, Slot slot) {
+  MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind, SubjectBlind(day, Subject{input}));
+  slots_.insert_or_assign(std::pair(day, blind), slot);
+  return PutSealed(day, schema::kSubject, schema::Key(schema::kSubject, blind), slot,
+                   AccountId{schema::ReadU32(input)}, Direction::kIncoming, input);
+}
+
+Status Transaction::RenewSlot(ExpiryDay day, Slot slot, Reason reason) {
+  std::string key = schema::RenewalKey(day, slot);
+  auto known = renewals_.find(key);
+  if (known == renewals_.end()) {
+    codec::RenewalRecord record{.since = now_};
+    MAYFLY_ASSIGN_OR_RETURN(const auto row, core_.engine_->Get(Family::Sys(), key));
+    if (row) {
+      MAYFLY_ASSIGN_OR_RETURN(record, core_.Checked(codec::DecodeRenewal(*row)));
+    }
+    known = renewals_.emplace(key, record).first;
+  }
+  codec::RenewalRecord& record = known->second;
+  record.withdrawn += reason == Reason::kWithdrawn;
+  record.edited += reason == Reason::kEdited;
+  record.destroyed += reason == Reason::kDestroyed;
+  batch_.Put(Family::Sys(), std::move(key), codec::Encode(record));
+  return {};
 }
 
 Status Transaction::PutSealed(ExpiryDay day, char kind, std::string key, Slot slot,
@@ -1029,7 +1244,8 @@ Result<bool> Transaction::HasContact(ExpiryDay day, AccountId account, const Con
   }
   auto stored = core_.LoadContact(account, contact.platform_id, day, pairs_);
   if (!stored) {
-    if (stored.error().code == ErrorCode::kCorrupt) return false;  // to be written afresh
+    // To be written afresh: damaged, or of a life that was erased.
+    if (stored.error().code == ErrorCode::kCorrupt || IsGone(stored.error())) return false;
     return Fail(std::move(stored).error());
   }
   if (!*stored) return false;
@@ -1060,6 +1276,13 @@ Status Transaction::PutReply(const Reply& reply, Slot slot) {
   }
   return PutSealed(reply.id.day, schema::kReply, schema::Key(schema::kReply, reply.id.bytes), slot,
                    reply.account, Direction::kOutgoing, codec::Encode(reply));
+}
+
+void Transaction::DropReply(const ReplyId& id, ConversationId conversation) {
+  Note(ChangeKind::kReplyUpdated, id.ToString(), conversation);
+  Remove(id.day, schema::Key(schema::kReply, id.bytes));
+  Remove(id.day, schema::Key(schema::kPending, id.bytes));
+  replies_[id] = std::nullopt;
 }
 
 void Transaction::PutAccount(const Account& account) {
@@ -1184,6 +1407,7 @@ Status Transaction::Commit() {
   if (generation != core_.key_generation_) {
     batch_.Put(Family::Sys(), schema::Key(schema::kKeyGeneration), codec::EncodeNumber(generation));
   }
+  MAYFLY_RETURN_IF_ERROR(core_.NoteTracked(batch_));
   if (heads_moved_) core_.head_moves_.fetch_add(1);  // odd: readers that miss a head look again
   auto committed = core_.engine_->Commit(batch_, core_.options_.durability);
   batch_ = {};

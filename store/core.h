@@ -2,8 +2,8 @@
 // helpers that turn rows into records and back. Internal to the store; nobody else includes it.
 //
 // Locks, in the order in which they are taken: commit lock (one writer), then cache lock or account
-// lock (never both). Readers take no commit lock. Everything marked "commit lock" is called by a
-// Transaction or by Purge, which hold it.
+// lock (never both). Readers take no commit lock; each holds the view lock, shared, through its
+// Pairs. Everything marked "commit lock" is called by a Transaction or by Purge, which hold it.
 #ifndef MAYFLY_STORE_CORE_H_
 #define MAYFLY_STORE_CORE_H_
 
@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -41,14 +42,17 @@ namespace mayfly::store {
 // Pairs fetched during one operation; wiped when it ends.
 class Pairs {
  public:
-  explicit Pairs(const KeyVault& vault) : vault_(vault) {}
   ~Pairs() { Wipe(); }
   Pairs(const Pairs&) = delete;
   Pairs& operator=(const Pairs&) = delete;
   Result<const Pair*> For(ExpiryDay day, Slot slot);
   void Wipe();
 
+ protected:
+  explicit Pairs(const KeyVault& vault) : vault_(vault) {}
+
  private:
+  friend class Transaction;
   struct Id {
     std::int64_t day;
     std::uint32_t number;
@@ -57,6 +61,21 @@ class Pairs {
   };
   const KeyVault& vault_;
   std::map<Id, Pair> pairs_;
+};
+
+class Core;
+
+// The pairs of a reader. While it lives, no person's key is destroyed and no date gets another
+// index: whoever wants to waits for it (Core::AwaitReaders). So what it found stays together, and
+// when "destroyed" is said nobody holds the pair any more. One for each operation, and no commit
+// while it lives.
+class ReaderPairs : public Pairs {
+ public:
+  explicit ReaderPairs(const Core& core);
+  ~ReaderPairs() { Wipe(); }
+
+ private:
+  std::shared_lock<std::shared_mutex> view_;
 };
 
 // Whose slot seals a record.
@@ -147,9 +166,16 @@ class Core {
   void FinishDay(ExpiryDay day);  // its end is complete; commit lock
 
   // --- rows
-  Result<Bytes16> Blind(ExpiryDay day, const char* label, std::string_view input) const {
-    return vault_->Blind(day, label, input);
+  // Blind under the date's index, which an erasure replaces: for all that tells of people,
+  // conversations and words.
+  Result<Bytes16> Blind(ExpiryDay day, const char* label, std::string_view input) const;
+  // Blind under the date's id key, which lives as long as the date: for ids of messages, keys of
+  // idempotency, and blocks.
+  Result<Bytes16> BlindId(ExpiryDay day, const char* label, std::string_view input) const {
+    return vault_->BlindId(day, label, input);
   }
+  // The slot of the date's index. What is sealed under it (lists of words) goes with it.
+  Result<Slot> IndexOf(ExpiryDay day) const;
   Result<std::optional<std::string>> Get(ExpiryDay day, std::string_view key) const {
     return engine_->Get(Family::Day(day), key);
   }
@@ -162,6 +188,12 @@ class Core {
     if (!decoded && decoded.error().code == ErrorCode::kCorrupt) CountDamage();
     return decoded;
   }
+  // Another key, slot or both for a sealed row of a day family.
+  Result<std::string> ResealRow(ExpiryDay day, char kind, std::string_view key,
+                                std::string_view sealed, std::string_view new_key, Slot new_slot,
+                                Pairs& pairs) const;
+  Result<std::string> SealRow(ExpiryDay day, char kind, std::string_view key,
+                              const SealedHeader& header, std::string body, Pairs& pairs) const;
   std::string SealSys(char kind, std::string_view key, AccountId account, const char* purpose,
                       std::string body) const;
   Result<std::string> OpenSys(char kind, std::string_view key, const char* purpose,
@@ -222,6 +254,30 @@ class Core {
   Bytes16 FingerprintOf(AccountId account, const PlatformId& message) const;
   Bytes16 PrintOf(const char* purpose, std::string_view input) const;  // keyed hash
 
+  // --- erasure
+  // Held by whoever destroys keys or replaces an index; returns when no reader is under way. After
+  // the commit lock.
+  [[nodiscard]] std::unique_lock<std::shared_mutex> AwaitReaders() const {
+    return std::unique_lock(view_mutex_);
+  }
+  // Rows of the date that commits put or remove from here on are remembered, until TakeTracked.
+  struct Tracked {
+    std::set<std::string> put;
+    std::map<std::string, std::string> removed;  // with what they held
+  };
+  void Track(ExpiryDay day);  // commit lock
+  Tracked TakeTracked();      // commit lock
+  // The date has another index; what the caches say of it is worth nothing. Commit and view lock.
+  void ReplaceIndex(ExpiryDay day, Slot index);
+  // Everything that was read before a person's keys were destroyed. Commit lock.
+  void ForgetRead();
+  void ForgetPending(const ReplyId& id);
+  void ForgetStats(ExpiryDay day);  // they are read again; commit lock
+  // Nothing of the subject or conversation `input` that was born until the instant comes back.
+  // nullopt when nothing was erased.
+  Result<std::optional<TimePoint>> BlockedUntil(std::string_view input, TimePoint now) const;
+  void NoteBlocks(ExpiryDay day);
+
   // --- audit
   Status AppendAudit(Batch& batch, AuditEntry entry);  // commit lock
   Status EnsureAuditMonth(AuditMonth month);           // commit lock
@@ -237,8 +293,12 @@ class Core {
 
  private:
   friend class Transaction;
+  friend class ReaderPairs;
 
   Status CheckKeyGeneration();
+  Status LoadIndex(ExpiryDay day);
+  Status LoadBlocks();
+  Status NoteTracked(const Batch& batch);  // commit lock
   Status LoadLatestBirths();
   void NoteBirth(ExpiryDay day, TimePoint born);  // before the commit that brings it
   Status ReloadCounters();  // what a failed commit has put in doubt; commit lock
@@ -270,11 +330,16 @@ class Core {
   ExpiryDay ended_through_{};                     // the latest date whose end has begun
   std::map<AccountId, std::vector<Hole>> holes_;  // as last committed by this process
   ChangeObserver* observer_ = nullptr;
+  std::optional<std::pair<ExpiryDay, Tracked>> tracked_;
+
+  mutable std::shared_mutex view_mutex_;  // after the commit lock, before all others
 
   mutable Mutex days_mutex_;
   std::set<ExpiryDay> open_days_ MAYFLY_GUARDED_BY(days_mutex_);
   std::set<ExpiryDay> hidden_days_ MAYFLY_GUARDED_BY(days_mutex_);
   std::map<ExpiryDay, TimePoint> latest_births_ MAYFLY_GUARDED_BY(days_mutex_);
+  std::map<ExpiryDay, Slot> indexes_ MAYFLY_GUARDED_BY(days_mutex_);
+  std::set<ExpiryDay> days_with_blocks_ MAYFLY_GUARDED_BY(days_mutex_);
   std::shared_ptr<const std::vector<ExpiryDay>> newest_first_ MAYFLY_GUARDED_BY(days_mutex_);
 
   mutable Mutex cache_mutex_;
@@ -326,6 +391,14 @@ class Transaction {
   Result<Bytes16> SubjectBlind(ExpiryDay day, const Subject& subject);
   // The slot of a subject on a date; takes one and writes the `s` row if there is none.
   Result<Slot> SlotOf(ExpiryDay day, const Subject& subject);
+  // The subject's slot on that date, if it has one.
+  Result<std::optional<Slot>> FindSlot(ExpiryDay day, const Subject& subject);
+  // From here on the subject's rows of that date are sealed under `slot`.
+  Status PutSubject(ExpiryDay day, const std::string& input, Slot slot);
+  // What `slot` seals on that date was overwritten because people wanted it gone: all that is left
+  // of it is to get another slot, so that this one can be destroyed.
+  enum class Reason { kWithdrawn, kEdited, kDestroyed, kPart };
+  Status RenewSlot(ExpiryDay day, Slot slot, Reason reason);
   // Seals `body`, wipes it, and puts the row.
   Status PutSealed(ExpiryDay day, char kind, std::string key, Slot slot, AccountId account,
                    Direction direction, std::string body);
@@ -346,6 +419,8 @@ class Transaction {
   Status RemoveContact(ExpiryDay day, AccountId account, const PlatformId& person);
   // `o`, and `q` while it is pending.
   Status PutReply(const Reply& reply, Slot slot);
+  // An unsent reply ends with the person to whom it was going.
+  void DropReply(const ReplyId& id, ConversationId conversation);
   void PutAccount(const Account& account);
   void PutCoverage(AccountId account, const Coverage& coverage);
   // Told to the store's observer once the commit succeeded.
@@ -381,6 +456,7 @@ class Transaction {
   std::map<std::pair<ExpiryDay, ConversationId>, Bytes16> conversation_blinds_;
   std::map<ExpiryDay, std::unordered_map<std::string, Bytes16>> subject_blinds_;
   std::map<std::pair<ExpiryDay, Bytes16>, Slot> slots_;
+  std::map<std::string, codec::RenewalRecord> renewals_;
   std::map<std::pair<ExpiryDay, AccountId>, codec::StatsRecord> stats_;
   std::vector<HeadPtr> heads_;
   bool heads_moved_ = false;

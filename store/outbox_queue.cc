@@ -70,7 +70,8 @@ Result<std::optional<EarlierUse>> FindEarlierUse(Transaction& transaction,
   Core& core = transaction.core();
   const std::string input = schema::IdempotencyInput(reply.conversation, reply.idempotency_key);
   for (const ExpiryDay day : core.VisibleDays(transaction.now())) {
-    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind, core.Blind(day, schema::kBlindIdempotency, input));
+    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind,
+                            core.BlindId(day, schema::kBlindIdempotency, input));
     const std::string key = schema::Key(schema::kIdempotency, blind);
     MAYFLY_ASSIGN_OR_RETURN(const auto sealed, core.Get(day, key));
     if (!sealed) continue;
@@ -157,8 +158,8 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
   MAYFLY_RETURN_IF_ERROR(transaction.PutReply(queued, slot));
   MAYFLY_ASSIGN_OR_RETURN(
       const Bytes16 blind,
-      core_.Blind(queued.id.day, schema::kBlindIdempotency,
-                  schema::IdempotencyInput(reply.conversation, reply.idempotency_key)));
+      core_.BlindId(queued.id.day, schema::kBlindIdempotency,
+                    schema::IdempotencyInput(reply.conversation, reply.idempotency_key)));
   MAYFLY_RETURN_IF_ERROR(transaction.PutSealed(
       queued.id.day, schema::kIdempotency, schema::Key(schema::kIdempotency, blind), slot,
       account.id, Direction::kOutgoing,
@@ -171,7 +172,7 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
 
 Result<std::vector<MessageId>> OutboxQueue::NewerThan(ConversationId conversation,
                                                       const MessageId& after, TimePoint now) const {
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core_.FindHead(conversation, now, pairs));
   if (head == nullptr) return UnknownConversation();
   std::optional<schema::ThreadPosition> seen;
@@ -210,13 +211,13 @@ Result<std::vector<MessageId>> OutboxQueue::NewerThan(ConversationId conversatio
 
 Result<Reply> OutboxQueue::Get(const Look& look, const ReplyId& id, TimePoint now) const {
   (void)look;
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(StoredReply stored, core_.FindReply(id, now, pairs));
   return std::move(stored.reply);
 }
 
 Result<ConversationId> OutboxQueue::ConversationOf(const ReplyId& id, TimePoint now) const {
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const StoredReply stored, core_.FindReply(id, now, pairs));
   return stored.reply.conversation;
 }
@@ -224,7 +225,7 @@ Result<ConversationId> OutboxQueue::ConversationOf(const ReplyId& id, TimePoint 
 Result<std::vector<Reply>> OutboxQueue::PendingOf(const Look& look, ConversationId conversation,
                                                   TimePoint now) const {
   (void)look;
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(auto pending, core_.PendingReplies(conversation, now, pairs));
   std::vector<Reply> replies;
   for (StoredReply& stored : pending) replies.push_back(std::move(stored.reply));
@@ -232,7 +233,7 @@ Result<std::vector<Reply>> OutboxQueue::PendingOf(const Look& look, Conversation
 }
 
 Result<std::vector<Reply>> OutboxQueue::Pending(TimePoint now) const {
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(auto pending, core_.PendingReplies(std::nullopt, now, pairs));
   std::vector<Reply> replies;
   for (StoredReply& stored : pending) replies.push_back(std::move(stored.reply));
@@ -256,7 +257,7 @@ Result<OutboxQueue::SendJob> OutboxQueue::StartSending(const ReplyId& id, TimePo
 }
 
 Result<OutboxQueue::SendJob> OutboxQueue::JobOf(const ReplyId& id, TimePoint now) const {
-  Pairs pairs(core_.vault());
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(StoredReply stored, core_.FindReply(id, now, pairs));
   return JobFor(core_, std::move(stored.reply), now, pairs);
 }
@@ -377,9 +378,9 @@ Status OutboxQueue::CountLook(const ReplyId& id, TimePoint now) {
 
 Result<bool> OutboxQueue::IsSomethingElse(const PlatformId& platform_id, const Reply& reply,
                                           TimePoint now) const {
+  ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(reply.account, platform_id, now));
   if (!id) return false;
-  Pairs pairs(core_.vault());
   MAYFLY_ASSIGN_OR_RETURN(const StoredMessage message, core_.FindMessage(*id, now, pairs));
   if (message.record.reply) return *message.record.reply != reply.id;
   return reply.send_started_at && message.record.received_at < *reply.send_started_at;

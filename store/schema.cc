@@ -99,6 +99,42 @@ std::string AuditKey(std::uint64_t sequence) {
   return key;
 }
 
+std::string RenewalKey(ExpiryDay day, Slot slot) {
+  std::string key = Key(kRenewal, static_cast<std::uint32_t>(day.time_since_epoch().count()));
+  AppendBigEndian(key, slot.number, 4);
+  AppendBigEndian(key, slot.generation, 2);
+  return key;
+}
+
+std::optional<std::pair<ExpiryDay, Slot>> ParseRenewalKey(std::string_view key) {
+  if (key.size() != kHeadBytes + 10) return std::nullopt;
+  const std::string_view rest = key.substr(kHeadBytes);
+  const Slot slot{.number = ReadU32(rest.substr(4)),
+                  .generation = static_cast<std::uint16_t>(ReadBigEndian(rest.substr(8), 2))};
+  return std::pair(ExpiryDay(std::chrono::days(ReadU32(rest))), slot);
+}
+
+std::string HeldKey(ExpiryDay day, const Bytes16& dkey) {
+  return Key(kHeld, static_cast<std::uint32_t>(day.time_since_epoch().count())).append(View(dkey));
+}
+
+std::optional<std::pair<ExpiryDay, Bytes16>> ParseHeldKey(std::string_view key) {
+  const auto dkey = Tail16(key, kHeadBytes + 4 + 16);
+  if (!dkey) return std::nullopt;
+  return std::pair(ExpiryDay(std::chrono::days(ReadU32(key.substr(kHeadBytes)))), *dkey);
+}
+
+std::string DestructionKey(TimePoint at, const Bytes16& id) {
+  std::string key = Key(kDestruction);
+  AppendBigEndian(key, ~Complement(at), 8);
+  return key.append(View(id));
+}
+
+std::optional<TimePoint> ParseDestructionTime(std::string_view key) {
+  if (key.size() != kHeadBytes + 8 + 16) return std::nullopt;
+  return FromComplement(~ReadU64(key.substr(kHeadBytes)));
+}
+
 std::optional<ThreadPosition> ParseMessageKey(std::string_view key) {
   if (key.size() != kMessageKeyBytes) return std::nullopt;
   ThreadPosition position;
@@ -128,6 +164,12 @@ std::string PersonInput(AccountId account, const std::string& platform_id) {
 
 std::string PseudoInput(AccountId account, const ConversationId& conversation) {
   return U32(account.value).append("g").append(View(conversation.bytes));
+}
+
+bool IsPseudoInput(std::string_view input) { return input.size() == 4 + 1 + 16 && input[4] == 'g'; }
+
+std::string BlockInput(AccountId account, const std::string& platform_conversation) {
+  return U32(account.value).append("k").append(platform_conversation);
 }
 
 std::string IdempotencyInput(const ConversationId& conversation, const std::string& key) {

@@ -3,14 +3,17 @@
 // the bitwise complement, so that the newest comes first. Row values: codec.h. Sealed values:
 // keys/seal.h.
 //
-// Day family D<yyyymmdd>: everything that ends at 00:00 UTC of that date. A blind value is
-// KeyVault::Blind(day, label, input), 16 bytes: nothing links one date to another, and nothing is
-// left once the date's index key is gone.
+// Day family D<yyyymmdd>: everything that ends at 00:00 UTC of that date. A blind value has 16
+// bytes; nothing links one date to another. What tells of people and conversations is blind under
+// the date's *index* (KeyVault::BlindUnder), a slot that row x names: an erasure gives the date a
+// new one, rewrites these rows and destroys the old one. What only tells equal from unequal is
+// blind under the date's *id key* (KeyVault::BlindId), which lives as long as the date: a message
+// keeps its public id, and what was erased keeps its block. docs/decisions/0018.
 //
 //   key behind organisation                 value
 //   m cblind[16] ~sent_ms[8] dkey[16]       sealed message (or its tombstone once withdrawn)
 //   d dkey[16]                              plain: cblind, sent_ms      dedup, and message id -> m
-//   s sblind[16]                            plain: slot, generation     whose key seals a record
+//   s sblind[16]                            sealed: the input of sblind; its slot seals their rows
 //   h cblind[16]                            sealed head of a conversation; never text
 //   k lblind[16]                            sealed public conversation id
 //   c sblind[16]                            sealed contact: platform id, handle, display name
@@ -19,14 +22,18 @@
 //   q reply[16]                             plain: version; exists while the reply is not final
 //   y yblind[16]                            sealed idempotency record
 //   b account[4]                            plain: greatest born, messages stored
+//   f fblind[16]                            plain: what was born until then does not come back
+//   x                                       plain: slot, generation     the date's index
 //
-//   blind     label              input
-//   cblind    mf-conversation    public conversation id                    (m, d, h, i)
-//   dkey      mf-message         account[4], platform message id           (m, d, message id)
-//   sblind    mf-subject         account[4], 'p', platform person id       (s, c)
-//                                account[4], 'g', public conversation id   (s: pseudo-subject)
-//   lblind    mf-lookup          account[4], platform conversation id      (k)
-//   yblind    mf-idempotency     public conversation id, idempotency key   (y)
+//   blind   in          under   label            input
+//   cblind  m, d, h, i  index   mf-conversation  public conversation id
+//   sblind  s, c        index   mf-subject       account[4], 'p', platform person id
+//           s           index   mf-subject       account[4], 'g', public conversation id
+//   lblind  k           index   mf-lookup        account[4], platform conversation id
+//   dkey    m, d, id    id key  mf-message       account[4], platform message id
+//   yblind  y           id key  mf-idempotency   public conversation id, idempotency key
+//   fblind  f           id key  mf-block         account[4], 'p', platform person id
+//           f           id key  mf-block         account[4], 'k', platform conversation id
 //
 // h, k, c and i lie in the family of the latest expiry that they serve. A message that expires
 // later takes them along into its family and removes the old rows in the same batch; so a purge
@@ -49,6 +56,12 @@
 //   t hash[32]                              sealed token record, by keyed hash of the token
 //   j day[4]                                plain: purge journal; a date's end has begun
 //   x day[4]                                plain: purge receipt
+//   p id[16]                                sealed: the erasure of a person that is under way
+//   y day[4]                                plain: the date is to be rewritten under a new index
+//   s day[4] slot[4] generation[2]          plain: what it seals is to get another slot
+//   h day[4] dkey[16]                       plain: withdrawn, and hidden only for now: since, account
+//   k account[4]                            plain: when its latest withdrawals were believed
+//   d at_ms[8] id[16]                       plain: receipt of what was destroyed before its date
 //   l                                       plain: certain time, and when it was written
 //   n                                       plain: next message sequence
 //   e                                       plain: next audit sequence
@@ -65,6 +78,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "store/keys/key_vault.h"
 #include "store/model/ids.h"
@@ -86,6 +100,8 @@ inline constexpr char kReply = 'o';
 inline constexpr char kPending = 'q';
 inline constexpr char kIdempotency = 'y';
 inline constexpr char kStats = 'b';
+inline constexpr char kBlock = 'f';
+inline constexpr char kIndex = 'x';
 
 // Kinds of rows of sys.
 inline constexpr char kAccount = 'a';
@@ -98,6 +114,12 @@ inline constexpr char kFingerprint = 'f';
 inline constexpr char kToken = 't';
 inline constexpr char kJournal = 'j';
 inline constexpr char kReceipt = 'x';
+inline constexpr char kErasure = 'p';
+inline constexpr char kRewriting = 'y';
+inline constexpr char kRenewal = 's';
+inline constexpr char kHeld = 'h';
+inline constexpr char kBelieved = 'k';
+inline constexpr char kDestruction = 'd';
 inline constexpr char kClock = 'l';
 inline constexpr char kNextSequence = 'n';
 inline constexpr char kNextAudit = 'e';
@@ -107,12 +129,14 @@ inline constexpr char kKeyGeneration = 'K';
 // Kind of rows of an audit family.
 inline constexpr char kAuditEntry = 'z';
 
-// Labels of blind values (KeyVault::Blind).
+// Labels of values that are blind under the index (Core::Blind) ...
 inline constexpr const char* kBlindConversation = "mf-conversation";
-inline constexpr const char* kBlindMessage = "mf-message";
 inline constexpr const char* kBlindSubject = "mf-subject";
 inline constexpr const char* kBlindLookup = "mf-lookup";
+// ... and under the id key (Core::BlindId).
+inline constexpr const char* kBlindMessage = "mf-message";
 inline constexpr const char* kBlindIdempotency = "mf-idempotency";
+inline constexpr const char* kBlindBlock = "mf-block";
 
 // Labels of purpose keys (KeyVault::PurposeKey).
 inline constexpr const char* kPurposeAccount = "mf-account";
@@ -147,6 +171,12 @@ std::string InboxKey(TimePoint last_activity_at, const Bytes16& cblind);
 std::string FingerprintKey(std::uint32_t forget_day, AccountId account, const Bytes16& hash);
 std::string TokenKey(std::string_view hash);
 std::string AuditKey(std::uint64_t sequence);
+std::string RenewalKey(ExpiryDay day, Slot slot);
+std::optional<std::pair<ExpiryDay, Slot>> ParseRenewalKey(std::string_view key);
+std::string HeldKey(ExpiryDay day, const Bytes16& dkey);
+std::optional<std::pair<ExpiryDay, Bytes16>> ParseHeldKey(std::string_view key);
+std::string DestructionKey(TimePoint at, const Bytes16& id);  // oldest first
+std::optional<TimePoint> ParseDestructionTime(std::string_view key);
 
 inline constexpr std::size_t kHeadBytes = 3;  // organisation and kind
 inline constexpr std::size_t kMessageKeyBytes = kHeadBytes + 16 + 8 + 16;
@@ -170,6 +200,8 @@ std::string MessageInput(AccountId account, const std::string& platform_id);
 std::string LookupInput(AccountId account, const std::string& platform_id);
 std::string PersonInput(AccountId account, const std::string& platform_id);
 std::string PseudoInput(AccountId account, const ConversationId& conversation);
+bool IsPseudoInput(std::string_view input);  // of a subject
+std::string BlockInput(AccountId account, const std::string& platform_conversation);
 std::string IdempotencyInput(const ConversationId& conversation, const std::string& key);
 
 AuditMonth MonthOf(TimePoint at);

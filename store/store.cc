@@ -18,6 +18,7 @@ struct Store::Impl {
   OutboxQueue outbox{core};
   AuditLog audit{core};
   Purge purge{core};
+  Erasure erasure{core};
 };
 
 Result<std::unique_ptr<Store>> Store::Open(std::unique_ptr<Engine> engine,
@@ -40,6 +41,7 @@ Conversations& Store::conversations() { return impl_->conversations; }
 OutboxQueue& Store::outbox() { return impl_->outbox; }
 AuditLog& Store::audit() { return impl_->audit; }
 Purge& Store::purge() { return impl_->purge; }
+Erasure& Store::erasure() { return impl_->erasure; }
 
 Result<std::optional<ClockRecord>> Store::LoadClock() const {
   const Core& core = impl_->core;

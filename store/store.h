@@ -19,6 +19,7 @@
 #include "store/collection.h"
 #include "store/conversations.h"
 #include "store/engine/engine.h"
+#include "store/erasure/erasure.h"
 #include "store/expiry/certain_clock.h"
 #include "store/expiry/purge.h"
 #include "store/keys/key_vault.h"
@@ -38,7 +39,8 @@ class Store {
  public:
   // Takes over engine and vault. kSealed, field "keys-rolled-back", when the vault is an older copy
   // than the one that this store was used with last. Drops day families whose keys are gone and
-  // opens nothing else; the caller then runs purge().RunOnce(now) before it lets anybody in.
+  // opens nothing else; the caller then runs purge().RunOnce(now) and
+  // erasure().RunOnce(now) before it lets anybody in.
   static Result<std::unique_ptr<Store>> Open(std::unique_ptr<Engine> engine,
                                              std::unique_ptr<KeyVault> vault,
                                              const StoreOptions& options);
@@ -51,6 +53,7 @@ class Store {
   OutboxQueue& outbox();
   AuditLog& audit();
   Purge& purge();
+  Erasure& erasure();
 
   // Told of every commit from here on; at most one, or null. Before other threads use the store; it
   // must outlive that use.

@@ -171,7 +171,7 @@ Result<std::optional<ExpiryDay>> ThreadWriter::FindDuplicate(const PlatformId& m
   }
   const std::string input = schema::MessageInput(account_.id, message.Reveal());
   for (const ExpiryDay day : probed) {
-    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 dkey, core_.Blind(day, schema::kBlindMessage, input));
+    MAYFLY_ASSIGN_OR_RETURN(const Bytes16 dkey, core_.BlindId(day, schema::kBlindMessage, input));
     MAYFLY_ASSIGN_OR_RETURN(const auto row, core_.Get(day, schema::Key(schema::kPointer, dkey)));
     if (day == placement.day) placement.dkey = dkey;
     if (row) return std::optional<ExpiryDay>(day);
@@ -230,11 +230,41 @@ Result<ThreadWriter::Placement> ThreadWriter::Place(const PlatformId& message,
   }
   if (!was_open || placement.dkey == Bytes16{}) {
     MAYFLY_ASSIGN_OR_RETURN(placement.dkey,
-                            core_.Blind(placement.day, schema::kBlindMessage,
-                                        schema::MessageInput(account_.id, message.Reveal())));
+                            core_.BlindId(placement.day, schema::kBlindMessage,
+                                          schema::MessageInput(account_.id, message.Reveal())));
   }
   if (doubtful) placement.forget_day = claimed;
   return placement;
+}
+
+// --- what was erased
+
+Result<std::optional<TimePoint>> ThreadWriter::BlockedUntil(const std::string& input) {
+  const auto known = blocks_.find(input);
+  if (known != blocks_.end()) return known->second;
+  MAYFLY_ASSIGN_OR_RETURN(const auto until, core_.BlockedUntil(input, transaction_.now()));
+  return blocks_.emplace(input, until).first->second;
+}
+
+Result<bool> ThreadWriter::IsErased(const PlatformId& conversation, const PlatformId& sender,
+                                    Direction direction, const Placement& placement) {
+  MAYFLY_ASSIGN_OR_RETURN(auto until,
+                          BlockedUntil(schema::BlockInput(account_.id, conversation.Reveal())));
+  if (until && placement.born <= *until) return true;
+  if (direction != Direction::kIncoming || sender.empty()) return false;
+  MAYFLY_ASSIGN_OR_RETURN(until, BlockedUntil(schema::PersonInput(account_.id, sender.Reveal())));
+  return until && placement.born <= *until;
+}
+
+Result<bool> ThreadWriter::IsNameless(const Thread& thread, const PlatformId& person) {
+  if (!thread.head.group || writers_.contains(person)) return false;
+  MAYFLY_ASSIGN_OR_RETURN(const auto until,
+                          BlockedUntil(schema::PersonInput(account_.id, person.Reveal())));
+  if (!until) return false;
+  MAYFLY_ASSIGN_OR_RETURN(
+      const auto stored,
+      core_.FindContact(account_.id, person, thread.day, transaction_.now(), transaction_.pairs()));
+  return !stored || !IsNamed(*stored);
 }
 
 // --- messages
@@ -249,7 +279,10 @@ Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, 
   record.sent_at = placement.sent_at;
   record.received_at = now;
   const bool has_sender = incoming && !record.sender.empty();
-  if (has_sender) AddParticipant(thread, record.sender);
+  if (has_sender) {
+    AddParticipant(thread, record.sender);
+    writers_.insert(record.sender);
+  }
   const Subject owner =
       has_sender ? Subject::Person(account_.id, record.sender) : OwnerOf(thread.head);
   MAYFLY_ASSIGN_OR_RETURN(const Slot slot, transaction_.SlotOf(placement.day, owner));
@@ -312,11 +345,15 @@ Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
   if (!id) return false;
   auto stored = core_.FindMessage(*id, now, transaction_.pairs());
   if (!stored) {
-    // A damaged record (counted) keeps its damage; the page goes on.
-    if (stored.error().code == ErrorCode::kCorrupt) return false;
+    // A damaged record (counted) keeps its damage, an erased one is gone; the page goes on.
+    if (stored.error().code == ErrorCode::kCorrupt || stored.error().code == ErrorCode::kNotFound) {
+      return false;
+    }
     return Fail(std::move(stored).error());
   }
   if (!ApplyEdit(edit, now, stored->record)) return false;
+  MAYFLY_RETURN_IF_ERROR(
+      transaction_.RenewSlot(id->day, stored->header.slot, Transaction::Reason::kEdited));
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(stored->record)));
@@ -333,38 +370,119 @@ Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
 }
 
 Result<bool> ThreadWriter::Withdraw(const PlatformId& message) {
-  const TimePoint now = transaction_.now();
-  MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(account_.id, message, now));
-  if (!id || withdrawn_.contains(*id)) return false;
-  auto stored = core_.FindMessage(*id, now, transaction_.pairs());
-  if (!stored) {
-    // A damaged record (counted) cannot be read by anybody; the page goes on.
-    if (stored.error().code == ErrorCode::kCorrupt) return false;
-    return Fail(std::move(stored).error());
-  }
-  if (stored->record.withdrawn) return false;
-  codec::MessageRecord tombstone;
-  tombstone.conversation = stored->record.conversation;
-  tombstone.sent_at = stored->record.sent_at;
-  tombstone.received_at = stored->record.received_at;
-  tombstone.sequence = stored->record.sequence;
-  tombstone.reply = stored->record.reply;
-  tombstone.withdrawn = true;
-  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
-      id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
-      stored->header.direction, codec::Encode(tombstone)));
-  transaction_.Note(ChangeKind::kMessageWithdrawn, id->ToString(), stored->record.conversation);
-  withdrawn_.insert(*id);
+  MAYFLY_ASSIGN_OR_RETURN(const auto id,
+                          core_.FindByPlatformId(account_.id, message, transaction_.now()));
+  if (!id) return false;
+  return Withdraw(*id, Transaction::Reason::kWithdrawn);
+}
 
-  auto thread = FindById(stored->record.conversation);
+Result<std::optional<StoredMessage>> ThreadWriter::Stored(const MessageId& message) {
+  auto stored = core_.FindMessage(message, transaction_.now(), transaction_.pairs());
+  if (stored) return std::optional<StoredMessage>(*std::move(stored));
+  // A damaged record (counted) cannot be read by anybody, an erased one is gone; the page goes on.
+  if (stored.error().code == ErrorCode::kCorrupt || stored.error().code == ErrorCode::kNotFound) {
+    return std::optional<StoredMessage>();
+  }
+  return Fail(std::move(stored).error());
+}
+
+Status ThreadWriter::PutTombstone(const StoredMessage& stored, Transaction::Reason reason) {
+  codec::MessageRecord tombstone;
+  tombstone.conversation = stored.record.conversation;
+  tombstone.sent_at = stored.record.sent_at;
+  tombstone.received_at = stored.record.received_at;
+  tombstone.sequence = stored.record.sequence;
+  tombstone.reply = stored.record.reply;
+  tombstone.withdrawn = true;
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(stored.id.day, schema::kMessage, stored.key,
+                                                stored.header.slot, stored.header.account,
+                                                stored.header.direction, codec::Encode(tombstone)));
+  MAYFLY_RETURN_IF_ERROR(transaction_.RenewSlot(stored.id.day, stored.header.slot, reason));
+  if (!stored.record.reply) return {};
+  auto reply = core_.FindReply(*stored.record.reply, transaction_.now(), transaction_.pairs());
+  if (!reply) {
+    // It has ended, or nobody can read it.
+    if (reply.error().code != ErrorCode::kIo) return {};
+    return Fail(std::move(reply).error());
+  }
+  reply->reply.text = MessageBody();
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutReply(reply->reply, reply->slot));
+  return transaction_.RenewSlot(reply->reply.id.day, reply->slot, Transaction::Reason::kPart);
+}
+
+Status ThreadWriter::HideFromHead(const StoredMessage& stored) {
+  transaction_.Note(ChangeKind::kMessageWithdrawn, stored.id.ToString(),
+                    stored.record.conversation);
+  withdrawn_.insert(stored.id);
+  auto thread = FindById(stored.record.conversation);
   if (!thread) {
-    if (thread.error().code == ErrorCode::kCorrupt) return true;  // counted; the text is gone
+    if (thread.error().code == ErrorCode::kCorrupt) return {};  // counted; the text is hidden
     return Fail(std::move(thread).error());
   }
-  if (*thread != nullptr && (*thread)->head.last_message == *id) {
+  if (*thread != nullptr && (*thread)->head.last_message == stored.id) {
     (*thread)->newest_withdrawn = true;
     (*thread)->changed = true;
   }
+  return {};
+}
+
+Result<bool> ThreadWriter::Withdraw(const MessageId& message, Transaction::Reason reason) {
+  if (withdrawn_.contains(message)) return false;
+  MAYFLY_ASSIGN_OR_RETURN(const auto stored, Stored(message));
+  if (!stored || stored->record.withdrawn) return false;
+  MAYFLY_RETURN_IF_ERROR(PutTombstone(*stored, reason));
+  MAYFLY_RETURN_IF_ERROR(HideFromHead(*stored));
+  return true;
+}
+
+Result<bool> ThreadWriter::Hold(const PlatformId& message) {
+  const TimePoint now = transaction_.now();
+  MAYFLY_ASSIGN_OR_RETURN(const auto id, core_.FindByPlatformId(account_.id, message, now));
+  if (!id || withdrawn_.contains(*id)) return false;
+  MAYFLY_ASSIGN_OR_RETURN(auto stored, Stored(*id));
+  if (!stored || stored->record.withdrawn) return false;
+  stored->record.withdrawn = true;
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
+      id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
+      stored->header.direction, codec::Encode(stored->record)));
+  transaction_.batch().Put(Family::Sys(), schema::HeldKey(id->day, id->bytes),
+                           codec::Encode(codec::HeldRecord{.since = now, .account = account_.id}));
+  MAYFLY_RETURN_IF_ERROR(HideFromHead(*stored));
+  return true;
+}
+
+Result<bool> ThreadWriter::DestroyHeld(const MessageId& message) {
+  transaction_.batch().Remove(Family::Sys(), schema::HeldKey(message.day, message.bytes));
+  MAYFLY_ASSIGN_OR_RETURN(const auto stored, Stored(message));
+  if (!stored || !stored->record.withdrawn || stored->record.platform_id.empty()) return false;
+  MAYFLY_RETURN_IF_ERROR(PutTombstone(*stored, Transaction::Reason::kWithdrawn));
+  return true;
+}
+
+Result<bool> ThreadWriter::Restore(const MessageId& message) {
+  transaction_.batch().Remove(Family::Sys(), schema::HeldKey(message.day, message.bytes));
+  MAYFLY_ASSIGN_OR_RETURN(auto stored, Stored(message));
+  if (!stored || !stored->record.withdrawn || stored->record.platform_id.empty()) return false;
+  stored->record.withdrawn = false;
+  MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
+      message.day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
+      stored->header.direction, codec::Encode(stored->record)));
+  transaction_.Note(ChangeKind::kMessageReceived, message.ToString(), stored->record.conversation);
+  auto thread = FindById(stored->record.conversation);
+  if (!thread) {
+    if (thread.error().code == ErrorCode::kCorrupt) return true;  // counted
+    return Fail(std::move(thread).error());
+  }
+  if (*thread == nullptr) return true;
+  const schema::ThreadPosition position{stored->record.sent_at, message.bytes};
+  codec::HeadRecord& head = (*thread)->head;
+  if (!head.last_message ||
+      schema::IsNewer(position, {head.last_sent_at, head.last_message->bytes})) {
+    head.last_message = message;
+    head.last_sent_at = stored->record.sent_at;
+    head.last_activity_at = std::min(stored->record.sent_at, stored->record.received_at);
+  }
+  (*thread)->changed = true;
   return true;
 }
 
@@ -408,17 +526,20 @@ Status ThreadWriter::FlushContacts(Thread& thread) {
   for (const PlatformId& person : thread.head.participants) {
     const auto named = thread.contacts.find(person);
     std::optional<Contact> contact;
-    if (named != thread.contacts.end()) contact = named->second;
+    if (named != thread.contacts.end()) {
+      MAYFLY_ASSIGN_OR_RETURN(const bool nameless, IsNameless(thread, person));
+      contact = nameless ? Contact{.platform_id = person} : named->second;
+    }
     if (thread.old != nullptr && !moved) {
       const bool joined =
           std::find(thread.old->record.participants.begin(), thread.old->record.participants.end(),
                     person) == thread.old->record.participants.end();
       if (!contact && !joined) continue;
       if (!contact) {
-        MAYFLY_ASSIGN_OR_RETURN(
-            const auto stored,
-            core_.LoadContact(account_.id, person, thread.day, transaction_.pairs()));
-        if (stored) continue;
+        const auto stored =
+            core_.LoadContact(account_.id, person, thread.day, transaction_.pairs());
+        if (!stored && stored.error().code != ErrorCode::kNotFound) return Fail(stored.error());
+        if (stored && *stored) continue;
       }
     }
     if (!contact && thread.old != nullptr) {

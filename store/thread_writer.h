@@ -65,17 +65,34 @@ class ThreadWriter {
   // null.
   Status AddTombstone(const Thread* thread, const Placement& placement, Direction direction,
                       const PlatformId& sender);
-  // Turns a stored message into its tombstone. False when it is not stored, or withdrawn already.
+  // Turns a stored message into its tombstone, and takes its text out of the reply that it came
+  // from. Its slot is to be renewed. False when it is not stored, or withdrawn already.
   Result<bool> Withdraw(const PlatformId& message);
+  Result<bool> Withdraw(const MessageId& message, Transaction::Reason reason);
+  // The same to every reader, but its text stays until a later decision.
+  Result<bool> Hold(const PlatformId& message);
+  // What becomes of a message that is held. False when it is not, or not any more.
+  Result<bool> DestroyHeld(const MessageId& message);
+  Result<bool> Restore(const MessageId& message);
+  // Whether it was erased with its person, or with the conversation that only that person had.
+  Result<bool> IsErased(const PlatformId& conversation, const PlatformId& sender,
+                        Direction direction, const Placement& placement);
 
   // Writes heads, lookups, inbox rows and contacts. Last.
   Status Flush();
 
  private:
+  // nullopt when it is not stored, or nobody can read it.
+  Result<std::optional<StoredMessage>> Stored(const MessageId& message);
+  Status PutTombstone(const StoredMessage& stored, Transaction::Reason reason);
+  Status HideFromHead(const StoredMessage& stored);
   Result<Thread*> Load(const PlatformId& platform_id, const ConversationId& id);
   Status FindNewest(Thread& thread);
   Status FlushContacts(Thread& thread);
   void AddParticipant(Thread& thread, const PlatformId& person);
+  Result<std::optional<TimePoint>> BlockedUntil(const std::string& input);
+  // Of an erased person who has not written since, a group knows no name.
+  Result<bool> IsNameless(const Thread& thread, const PlatformId& person);
   Result<std::optional<ExpiryDay>> FindDuplicate(const PlatformId& message, Placement& placement,
                                                  bool everywhere);
 
@@ -90,6 +107,8 @@ class ThreadWriter {
   std::map<PlatformId, std::unique_ptr<Thread>> threads_;
   std::unordered_set<std::string> placed_;
   std::set<MessageId> withdrawn_;
+  std::map<std::string, std::optional<TimePoint>> blocks_;
+  std::set<PlatformId> writers_;  // whose messages this transaction adds
 };
 
 }  // namespace mayfly::store

@@ -11,6 +11,9 @@ mayfly_test(store_outbox_tests
 mayfly_test(store_purge_tests
   SOURCES unit/store_purge_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(store_erasure_tests
+  SOURCES unit/store_erasure_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
 mayfly_test(store_accounts_tests
   SOURCES unit/store_accounts_test.cc unit/certain_clock_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)

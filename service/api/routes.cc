@@ -2,6 +2,7 @@
 #include "service/api/handlers/account_handlers.h"
 #include "service/api/handlers/change_handlers.h"
 #include "service/api/handlers/conversation_handlers.h"
+#include "service/api/handlers/erasure_handlers.h"
 #include "service/api/handlers/health_handlers.h"
 #include "service/api/handlers/message_handlers.h"
 #include "service/api/handlers/operation_handlers.h"
@@ -19,6 +20,7 @@ Router MakeRouter(ApiContext& context) {
   router.Add(MessageRoutes(context));
   router.Add(ReplyRoutes(context));
   router.Add(ChangeRoutes(context));
+  router.Add(ErasureRoutes(context));
   router.Add(OperationRoutes(context));
   return router;
 }

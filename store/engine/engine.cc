@@ -30,6 +30,8 @@ std::string Family::Name() const {
       return "sys";
     case Kind::kDay:
       return "D" + FormatDayCompact(day());
+    case Kind::kTwin:
+      return "T" + FormatDayCompact(day());
     case Kind::kAudit: {
       const std::string digits = std::to_string(number);
       return "A" + std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
@@ -42,10 +44,10 @@ std::optional<Family> Family::Parse(std::string_view name) {
   if (name == "sys") return Sys();
   if (name.empty()) return std::nullopt;
   const std::string_view digits = name.substr(1);
-  if (name.front() == 'D' && digits.size() == 8 && AllDigits(digits)) {
+  if ((name.front() == 'D' || name.front() == 'T') && digits.size() == 8 && AllDigits(digits)) {
     const std::optional<ExpiryDay> day = ParseDayCompact(digits);
     if (!day || *day < ExpiryDay()) return std::nullopt;
-    return Day(*day);
+    return name.front() == 'D' ? Day(*day) : Twin(*day);
   }
   if (name.front() == 'A' && digits.size() == 6) {
     const std::optional<std::uint32_t> month = ParseNumber(digits);

@@ -21,18 +21,22 @@ namespace mayfly::store {
 
 // A container that is created and dropped as a whole.
 struct Family {
-  enum class Kind : std::uint8_t { kSys, kDay, kAudit };
+  // A twin is a second container of a date, in which its successor is made: see SwapTwin.
+  enum class Kind : std::uint8_t { kSys, kDay, kAudit, kTwin };
   Kind kind = Kind::kSys;
-  std::uint32_t number = 0;  // days since 1970 for kDay, AuditMonth for kAudit
+  std::uint32_t number = 0;  // days since 1970 for kDay and kTwin, AuditMonth for kAudit
   auto operator<=>(const Family&) const = default;
 
   static Family Sys() { return {}; }
   static Family Day(ExpiryDay day) {
     return {Kind::kDay, static_cast<std::uint32_t>(day.time_since_epoch().count())};
   }
+  static Family Twin(ExpiryDay day) {
+    return {Kind::kTwin, static_cast<std::uint32_t>(day.time_since_epoch().count())};
+  }
   static Family Audit(AuditMonth month) { return {Kind::kAudit, month}; }
   ExpiryDay day() const { return ExpiryDay(std::chrono::days(number)); }
-  std::string Name() const;  // sys, D20270222, A202611; also the name on disk
+  std::string Name() const;  // sys, D20270222, T20270222, A202611
   static std::optional<Family> Parse(std::string_view name);
 };
 
@@ -59,7 +63,11 @@ struct Batch {
   }
 };
 
-enum class Durability { kSynced, kBuffered };  // buffered: survives the process, not the power
+enum class Durability {
+  kSynced,
+  kBuffered,  // survives the process, not the power
+  kUnlogged,  // survives neither, until SwapTwin or a flush; for twins alone
+};
 
 struct ScanOptions {
   std::string prefix;                // only keys that begin with it
@@ -110,6 +118,15 @@ class Engine {
   virtual Status CloseFamily(Family family) = 0;
   // Drops the container. Idempotent: an absent family is success. Waits for scans under way.
   virtual Result<DropReport> DropFamily(Family family) = 0;
+  // Exchanges what the families Day(day) and Twin(day) hold, in one durable step: a restart finds
+  // it done or not begun, and all that was committed to the twin with it. Both must be open. Waits
+  // for calls that are under way in either of them, so no visitor of theirs may call it.
+  virtual Status SwapTwin(ExpiryDay day) = 0;
+  // Removes from the disk what was overwritten or removed in the family before the call: when it
+  // returns, every table that held its rows then is unlinked, and no other has taken over a value
+  // that counts no more. Waits for scans that may still see one. Needs free disk of about the
+  // family's size; after kIo nothing is lost and it is to be repeated. Logs: ReleaseLogs.
+  virtual Status Erase(Family family) = 0;
   // Writes buffered records of all families into tables, so that a following drop writes little.
   virtual Status FlushAll() = 0;
   // Makes every engine log let go of dropped families: flushes what is live and rolls logs and

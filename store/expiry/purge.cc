@@ -20,6 +20,12 @@ std::uint32_t NumberOf(ExpiryDay day) {
   return static_cast<std::uint32_t>(day.time_since_epoch().count());
 }
 
+TimePoint EndOfKeeping(ExpiryDay day) {
+  std::chrono::year_month_day end = std::chrono::year_month_day(day) + kReceiptsKept;
+  if (!end.ok()) end = end.year() / end.month() / std::chrono::last;
+  return StartOf(std::chrono::sys_days(end));
+}
+
 bool HasFamily(const Core& core, ExpiryDay day) {
   const auto families = core.engine().Families(Family::Kind::kDay);
   return std::find(families.begin(), families.end(), Family::Day(day)) != families.end();
@@ -206,6 +212,9 @@ Result<PurgeReceipt> Purge::EndDate(ExpiryDay day, TimePoint now) {
   receipt.late_ms = (receipt.keys_destroyed_at - StartOf(day)).count();
   reached(PurgeStep::kKeysDestroyed);
 
+  // Of an erasure that the end of the date has overtaken.
+  auto twin = core_.engine().DropFamily(Family::Twin(day));
+  if (!twin) return Fail(std::move(twin).error());
   MAYFLY_ASSIGN_OR_RETURN(const DropReport dropped, core_.engine().DropFamily(Family::Day(day)));
   receipt.bytes_dropped = dropped.bytes_dropped;
   receipt.finished_at = at();
@@ -251,9 +260,16 @@ Status Purge::ForgetOld(TimePoint now) {
         Family::Sys(), {.prefix = schema::Key(schema::kReceipt)},
         [&](std::string_view key, std::string_view) {
           const ExpiryDay day(std::chrono::days(schema::ReadU32(key.substr(schema::kHeadBytes))));
-          std::chrono::year_month_day end = std::chrono::year_month_day(day) + kReceiptsKept;
-          if (!end.ok()) end = end.year() / end.month() / std::chrono::last;
-          if (now < StartOf(std::chrono::sys_days(end))) return false;  // ascending by date
+          if (now < EndOfKeeping(day)) return false;  // ascending by date
+          transaction.batch().Remove(Family::Sys(), std::string(key));
+          return true;
+        }));
+    // Receipts of erasures say their instant, and end as those of dates.
+    MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(
+        Family::Sys(), {.prefix = schema::Key(schema::kDestruction)},
+        [&](std::string_view key, std::string_view) {
+          const auto at = schema::ParseDestructionTime(key);
+          if (at && now < EndOfKeeping(std::chrono::floor<std::chrono::days>(*at))) return false;
           transaction.batch().Remove(Family::Sys(), std::string(key));
           return true;
         }));

@@ -13,7 +13,7 @@
 //    24   8  zero                               48  16  tag
 //    32  24  nonce, also the commitment's salt
 //    56  32  commitment = P32(master, "mf-commit-1", bytes 0 to 55)
-//    88  64  two keys, sealed: day key and index key; the others use the first
+//    88  64  two keys, sealed: day key and id key; the others use the first
 //   152  16  tag
 //   168  32  check = BLAKE2b-256 of bytes 0 to 167
 //   200 ...  zero

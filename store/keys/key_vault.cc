@@ -108,6 +108,21 @@ std::array<std::uint8_t, 32> Lock(KeyBytes key, const char* label, std::uint32_t
   return P32(key, label, id);
 }
 
+Result<std::array<std::uint8_t, 16>> BlindBy(KeyBytes key, const char* label,
+                                             std::string_view input) {
+  std::array<std::uint8_t, crypto_generichash_blake2b_PERSONALBYTES> personal = {};
+  const std::size_t length = std::strlen(label);
+  if (length > personal.size()) {
+    return Fail(ErrorCode::kInvalidArgument, "a label is longer than 16 bytes");
+  }
+  std::memcpy(personal.data(), label, length);
+  std::array<std::uint8_t, 16> blind;
+  crypto_generichash_blake2b_salt_personal(
+      blind.data(), blind.size(), reinterpret_cast<const std::uint8_t*>(input.data()), input.size(),
+      key.data(), key.size(), nullptr, personal.data());
+  return blind;
+}
+
 class FileKeyVault final : public KeyVault {
  public:
   FileKeyVault(const KeyVaultOptions& options, SecretKey master, SecretKey root)
@@ -126,8 +141,10 @@ class FileKeyVault final : public KeyVault {
   Status OpenDate(ExpiryDay day) override;
   std::vector<ExpiryDay> Dates() const override;
   bool HasDate(ExpiryDay day) const override;
-  Result<std::array<std::uint8_t, 16>> Blind(ExpiryDay day, const char* label,
-                                             std::string_view input) const override;
+  Result<std::array<std::uint8_t, 16>> BlindId(ExpiryDay day, const char* label,
+                                               std::string_view input) const override;
+  Result<std::array<std::uint8_t, 16>> BlindUnder(ExpiryDay day, Slot slot, const char* label,
+                                                  std::string_view input) const override;
   Result<Slot> TakeSlot(ExpiryDay day) override;
   Result<Pair> PairFor(ExpiryDay day, Slot slot) const override;
   Status DestroySlots(ExpiryDay day, const std::vector<Slot>& slots) override;
@@ -413,21 +430,19 @@ bool FileKeyVault::HasDate(ExpiryDay day) const {
          found->second.state != State::kUnlinked;
 }
 
-Result<std::array<std::uint8_t, 16>> FileKeyVault::Blind(ExpiryDay day, const char* label,
-                                                         std::string_view input) const {
-  std::array<std::uint8_t, crypto_generichash_blake2b_PERSONALBYTES> personal = {};
-  const std::size_t length = std::strlen(label);
-  if (length > personal.size()) {
-    return Fail(ErrorCode::kInvalidArgument, "a label is longer than 16 bytes");
-  }
-  std::memcpy(personal.data(), label, length);
-  std::array<std::uint8_t, 16> blind;
+Result<std::array<std::uint8_t, 16>> FileKeyVault::BlindId(ExpiryDay day, const char* label,
+                                                           std::string_view input) const {
   const MutexLock lock(mutex_);
   MAYFLY_ASSIGN_OR_RETURN(const Entry* const entry, FindOpen(day));
-  crypto_generichash_blake2b_salt_personal(
-      blind.data(), blind.size(), reinterpret_cast<const std::uint8_t*>(input.data()), input.size(),
-      entry->keys.second.bytes().data(), 32, nullptr, personal.data());
-  return blind;
+  return BlindBy(entry->keys.second.bytes(), label, input);
+}
+
+Result<std::array<std::uint8_t, 16>> FileKeyVault::BlindUnder(ExpiryDay day, Slot slot,
+                                                              const char* label,
+                                                              std::string_view input) const {
+  MAYFLY_ASSIGN_OR_RETURN(Pair pair, PairFor(day, slot));
+  const WipeAtEnd wipe(pair.data(), pair.size());
+  return BlindBy(KeyBytes(pair), label, input);
 }
 
 Result<Slot> FileKeyVault::TakeSlot(ExpiryDay day) {

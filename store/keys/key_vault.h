@@ -2,7 +2,7 @@
 //
 // On disk, below keys/:
 //   root                 random root for purpose keys, wrapped by the master key
-//   D<yyyymmdd>.a .b     one date: 4 KiB header (day key and index key, wrapped by the master key),
+//   D<yyyymmdd>.a .b     one date: 4 KiB header (day key and id key, wrapped by the master key),
 //                        then 64-byte slots, each a random subject key sealed under the day key
 //   M<yyyymm>.a .b       one audit month: header only
 //   previous.a .b        while the master key is being replaced: the old one, under the new one
@@ -35,7 +35,8 @@ namespace mayfly::store {
 // A month of the audit log: year * 100 + month, for example 202611.
 using AuditMonth = std::uint32_t;
 
-// A person's key on one date. Slots are never reused within a date.
+// A key within one date that can be destroyed before its date: a person's, or that of the date's
+// index. Slots are never reused within a date.
 struct Slot {
   std::uint32_t number = 0;
   std::uint16_t generation = 0;
@@ -57,16 +58,23 @@ class KeyVault {
   // Dates whose keys exist, ascending. Damaged ones are listed too.
   virtual std::vector<ExpiryDay> Dates() const = 0;
   virtual bool HasDate(ExpiryDay day) const = 0;
-  // 16-byte blind key: keyed hash of `input` under the date's index key, personalised with `label`
-  // (at most 16 bytes).
-  virtual Result<std::array<std::uint8_t, 16>> Blind(ExpiryDay day, const char* label,
-                                                     std::string_view input) const = 0;
+  // 16-byte blind value: keyed hash of `input` under the date's id key, personalised with `label`
+  // (at most 16 bytes). The same as long as the date lives.
+  virtual Result<std::array<std::uint8_t, 16>> BlindId(ExpiryDay day, const char* label,
+                                                       std::string_view input) const = 0;
+  // The same under the key of a slot: nobody can compute it again once the slot is destroyed.
+  // Errors as with PairFor.
+  virtual Result<std::array<std::uint8_t, 16>> BlindUnder(ExpiryDay day, Slot slot,
+                                                          const char* label,
+                                                          std::string_view input) const = 0;
   // Takes a slot that nobody has had. Its key is durable before this returns.
   virtual Result<Slot> TakeSlot(ExpiryDay day) = 0;
   // Pair of the two locks for records of `slot`. kExpired when the date or the slot is destroyed,
-  // or when the date has no key (as with Blind and TakeSlot); kCorrupt for a slot that never was.
+  // or when the date has no key (as with BlindId and TakeSlot); kCorrupt for a slot that never was.
   virtual Result<Pair> PairFor(ExpiryDay day, Slot slot) const = 0;
-  // Overwrites the slots' keys in both mirrors. Idempotent.
+  // Overwrites the slots' keys in both mirrors, in place, synced and read back; their pairs in
+  // memory are wiped. Idempotent: what is destroyed already, or went with its date, is success.
+  // Needs no free disk. kIo means "not destroyed": the call is to be repeated.
   virtual Status DestroySlots(ExpiryDay day, const std::vector<Slot>& slots) = 0;
   // Overwrites the header in both mirrors, syncs, reads back, and wipes everything of the date in
   // memory, before it returns. Idempotent: a date without a key file is success. kIo means "not

@@ -220,14 +220,31 @@ tl::unexpected<Error> DoesNotOpen(const SealContext& context) {
                           std::string_view(&context.column, 1)));
 }
 
-}  // namespace
+// What stands inside the seal: flags, size, body, padding. The caller wipes it, whatever comes of
+// it.
+Status OpenSeal(const Pair& pair, const SealContext& context, std::string_view sealed,
+                std::string& plain) {
+  const Result<SealedHeader> header = PeekSealed(sealed);
+  const auto* const in = reinterpret_cast<const std::uint8_t*>(sealed.data());
+  if (!header || in[kKindAt] != static_cast<std::uint8_t>(context.column) ||
+      (sealed.size() - kCipherAt - kTagBytes) % kPadTo != 0) {
+    return DoesNotOpen(context);
+  }
+  KeyAndNonce key = DeriveKey(pair, context, in + kRandomAt);
+  const WipeAtEnd wipe_key(&key, sizeof key);
+  const std::string bound = AssociatedData(context, *header);
+  plain.resize(sealed.size() - kCipherAt - kTagBytes);
+  if (crypto_aead_xchacha20poly1305_ietf_decrypt(
+          reinterpret_cast<std::uint8_t*>(plain.data()), nullptr, nullptr, in + kCipherAt,
+          sealed.size() - kCipherAt, reinterpret_cast<const std::uint8_t*>(bound.data()),
+          bound.size(), key.nonce.data(), key.key.data()) != 0) {
+    return DoesNotOpen(context);
+  }
+  return {};
+}
 
-namespace internal {
-
-std::string SealWithRandom(const Pair& pair, const SealContext& context, const SealedHeader& header,
-                           std::string_view body, const SealRandom& r) {
-  std::string plain = MakePlaintext(body);
-  const WipeAtEnd wipe_plain(plain.data(), plain.size());
+std::string SealPlaintext(const Pair& pair, const SealContext& context, const SealedHeader& header,
+                          const std::string& plain, const SealRandom& r) {
   KeyAndNonce key = DeriveKey(pair, context, r.data());
   const WipeAtEnd wipe_key(&key, sizeof key);
   const std::string bound = AssociatedData(context, header);
@@ -236,9 +253,9 @@ std::string SealWithRandom(const Pair& pair, const SealContext& context, const S
   auto* const out = reinterpret_cast<std::uint8_t*>(sealed.data());
   out[kVersionAt] = kSealVersion;
   out[kKindAt] = static_cast<std::uint8_t>(context.column);
-  Put32(out + kSlotAt, header.slot.number);
-  Put16(out + kGenerationAt, header.slot.generation);
-  Put32(out + kAccountAt, header.account.value);
+  internal::Put32(out + kSlotAt, header.slot.number);
+  internal::Put16(out + kGenerationAt, header.slot.generation);
+  internal::Put32(out + kAccountAt, header.account.value);
   out[kDirectionAt] = static_cast<std::uint8_t>(header.direction);
   std::copy(r.begin(), r.end(), out + kRandomAt);
   crypto_aead_xchacha20poly1305_ietf_encrypt(
@@ -246,6 +263,17 @@ std::string SealWithRandom(const Pair& pair, const SealContext& context, const S
       reinterpret_cast<const std::uint8_t*>(bound.data()), bound.size(), nullptr, key.nonce.data(),
       key.key.data());
   return sealed;
+}
+
+}  // namespace
+
+namespace internal {
+
+std::string SealWithRandom(const Pair& pair, const SealContext& context, const SealedHeader& header,
+                           std::string_view body, const SealRandom& r) {
+  std::string plain = MakePlaintext(body);
+  const WipeAtEnd wipe_plain(plain.data(), plain.size());
+  return SealPlaintext(pair, context, header, plain, r);
 }
 
 }  // namespace internal
@@ -280,25 +308,10 @@ Result<SealedHeader> PeekSealed(std::string_view sealed) {
 }
 
 Result<std::string> Unseal(const Pair& pair, const SealContext& context, std::string_view sealed) {
-  const Result<SealedHeader> header = PeekSealed(sealed);
-  const auto* const in = reinterpret_cast<const std::uint8_t*>(sealed.data());
-  if (!header || in[kKindAt] != static_cast<std::uint8_t>(context.column) ||
-      (sealed.size() - kCipherAt - kTagBytes) % kPadTo != 0) {
-    return DoesNotOpen(context);
-  }
-  KeyAndNonce key = DeriveKey(pair, context, in + kRandomAt);
-  const WipeAtEnd wipe_key(&key, sizeof key);
-  const std::string bound = AssociatedData(context, *header);
-  std::string plain(sealed.size() - kCipherAt - kTagBytes, '\0');
+  std::string plain(sealed.size(), '\0');
   const WipeAtEnd wipe_plain(plain.data(), plain.size());
-  auto* const bytes = reinterpret_cast<std::uint8_t*>(plain.data());
-  if (crypto_aead_xchacha20poly1305_ietf_decrypt(
-          bytes, nullptr, nullptr, in + kCipherAt, sealed.size() - kCipherAt,
-          reinterpret_cast<const std::uint8_t*>(bound.data()), bound.size(), key.nonce.data(),
-          key.key.data()) != 0) {
-    return DoesNotOpen(context);
-  }
-
+  MAYFLY_RETURN_IF_ERROR(OpenSeal(pair, context, sealed, plain));
+  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(plain.data());
   const std::size_t size = internal::Get32(bytes + 1);
   const std::uint8_t* const content = bytes + kPlainHeaderBytes;
   const std::size_t room = plain.size() - kPlainHeaderBytes;
@@ -317,6 +330,17 @@ Result<std::string> Unseal(const Pair& pair, const SealContext& context, std::st
     return DoesNotOpen(context);
   }
   return body;
+}
+
+Result<std::string> Reseal(const Pair& pair, const SealContext& context, std::string_view sealed,
+                           const Pair& new_pair, const SealContext& new_context,
+                           const SealedHeader& new_header) {
+  std::string plain(sealed.size(), '\0');
+  const WipeAtEnd wipe_plain(plain.data(), plain.size());
+  MAYFLY_RETURN_IF_ERROR(OpenSeal(pair, context, sealed, plain));
+  SealRandom r;
+  randombytes_buf(r.data(), r.size());
+  return SealPlaintext(new_pair, new_context, new_header, plain, r);
 }
 
 }  // namespace mayfly::store

@@ -58,6 +58,12 @@ Result<SealedHeader> PeekSealed(std::string_view sealed);
 // bytes.
 Result<std::string> Unseal(const Pair& pair, const SealContext& context, std::string_view sealed);
 
+// Another place, slot and engine key for what a record says: as Unseal and then Seal, but its
+// compressed text is never unfolded.
+Result<std::string> Reseal(const Pair& pair, const SealContext& context, std::string_view sealed,
+                           const Pair& new_pair, const SealContext& new_context,
+                           const SealedHeader& new_header);
+
 }  // namespace mayfly::store
 
 #endif  // MAYFLY_STORE_KEYS_SEAL_H_

@@ -13,6 +13,7 @@ namespace {
 constexpr char kHexDigits[] = "0123456789abcdef";
 constexpr std::string_view kAccountPrefix = "acc_";
 constexpr std::string_view kConversationPrefix = "cnv_";
+constexpr std::string_view kErasurePrefix = "ers_";
 constexpr std::size_t kDayChars = 8;
 
 int HexDigit(char c) {
@@ -95,6 +96,17 @@ ConversationId ConversationId::Random() {
   randombytes_buf(id.bytes.data(), id.bytes.size());
   return id;
 }
+
+std::string ErasureId::ToString() const { return std::string(kErasurePrefix) + ToHex16(bytes); }
+
+std::optional<ErasureId> ErasureId::Parse(std::string_view text) {
+  if (!text.starts_with(kErasurePrefix)) return std::nullopt;
+  const std::optional<Bytes16> bytes = FromHex16(text.substr(kErasurePrefix.size()));
+  if (!bytes) return std::nullopt;
+  return ErasureId{*bytes};
+}
+
+ErasureId ErasureId::Random() { return {ConversationId::Random().bytes}; }
 
 template <class Tag>
 std::string DatedId<Tag>::ToString() const {

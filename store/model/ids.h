@@ -3,8 +3,10 @@
 //   acc_7                                             a connected account
 //   cnv_<32 hex>                                      a conversation: 128 random bits
 //   msg_<yyyymmdd>_<32 hex>                           a message: its expiry date and its blind
-//                                                     index key (store/schema.h, row `d`)
+//                                                     key (store/schema.h, row `d`)
 //   rpl_<yyyymmdd>_<32 hex>                           a reply: its expiry date and 128 random bits
+//   ers_<32 hex>                                      something destroyed before its date: 128
+//                                                     random bits
 //
 // An id that carries a date needs no tombstone: once the date has come, every such id is expired,
 // whether or not it ever existed.
@@ -40,6 +42,14 @@ struct ConversationId {
   std::string ToString() const;
   static std::optional<ConversationId> Parse(std::string_view text);
   static ConversationId Random();
+};
+
+struct ErasureId {
+  Bytes16 bytes = {};
+  auto operator<=>(const ErasureId&) const = default;
+  std::string ToString() const;
+  static std::optional<ErasureId> Parse(std::string_view text);
+  static ErasureId Random();
 };
 
 // A date and 16 bytes; the prefix tells messages from replies.

@@ -115,13 +115,15 @@ class Words {
   std::vector<std::string> words_;
 };
 
-std::unique_ptr<store::Store> OpenExisting(const fs::path& dir, const store::SecretKey& master) {
+std::unique_ptr<store::Store> OpenExisting(const fs::path& dir, const store::SecretKey& master,
+                                           bool sync = false) {
   auto vault =
-      Must(store::OpenKeyVault({.dir = dir / "keys", .sync = false, .any_file_system = true},
+      Must(store::OpenKeyVault({.dir = dir / "keys", .sync = sync, .any_file_system = true},
                                store::SecretKey::FromBytes(master.bytes())));
   auto engine = Must(store::OpenRocksDbEngine({.dir = dir / "store"}));
-  return Must(store::Store::Open(std::move(engine), std::move(vault),
-                                 {.durability = store::Durability::kBuffered}));
+  return Must(store::Store::Open(
+      std::move(engine), std::move(vault),
+      {.durability = sync ? store::Durability::kSynced : store::Durability::kBuffered}));
 }
 
 std::unique_ptr<store::Store> OpenFresh(const fs::path& dir, const store::SecretKey& master) {
@@ -246,6 +248,75 @@ PurgeCost PurgeOldest(store::Store& store) {
   if (receipts.size() != 1) Die("expected one date to end");
   cost.messages = receipts.front().messages;
   return cost;
+}
+
+std::string Named(std::size_t count) {
+  if (count % 1'000'000 == 0) return std::to_string(count / 1'000'000) + " M";
+  return std::to_string(count / 1'000) + " k";
+}
+
+// --- erasing
+
+// What it costs to destroy one message, and then the person, who wrote `messages` over six dates.
+// Everything synced, as in a service.
+struct ErasureCost {
+  std::size_t messages = 0;
+  double message_ms = 0;     // one message destroyed by key, its bytes gone
+  double unreadable_ms = 0;  // the person's keys destroyed
+  double gone_ms = 0;        // and their bytes gone
+};
+
+ErasureCost MeasureErasure(store::Store& store, AccountId account, std::size_t messages,
+                           const std::vector<std::string>& bodies) {
+  const std::string name = "one-of-" + std::to_string(messages) + "-";
+  Fill(store, account,
+       {.name = name, .count = messages, .span = days(6), .each = messages, .parallel = 1}, bodies);
+  Must(store.FlushBeforeExpiry());
+  const Actor actor{.id = "system"};
+  const auto look = Must(store.audit().LookAtInbox(actor, kNow));
+  const auto newest = Must(store.conversations().List(look, {}, "", 1, kNow)).items;
+  if (newest.empty() || !newest.front().last_message) Die("nothing to destroy");
+  ErasureCost cost{.messages = messages};
+  auto begin = Steady::now();
+  Must(store.erasure().DestroyMessage(*newest.front().last_message, actor, kNow));
+  Must(store.erasure().RunOnce(kNow));
+  cost.message_ms = SecondsSince(begin) * 1000;
+
+  begin = Steady::now();
+  const store::Erasure::Person person{account, PlatformId("did:plc:" + name + "0")};
+  const ErasureId id = Must(store.erasure().ErasePerson(person, actor, kNow));
+  cost.unreadable_ms = SecondsSince(begin) * 1000;
+  Must(store.erasure().RunOnce(kNow));
+  cost.gone_ms = SecondsSince(begin) * 1000;
+  const auto progress = Must(store.erasure().Find(id));
+  if (!progress.finished || progress.receipt.messages != messages) Die("not all was erased");
+  return cost;
+}
+
+void AddErasureRows(Rows& rows, std::size_t a_date, const std::vector<std::string>& bodies) {
+  Dir dir;
+  const store::SecretKey master = store::SecretKey::Random();
+  auto store = OpenFresh(dir.path(), master);
+  const AccountId account = Connect(*store);
+  Fill(*store, account,
+       {.name = "others", .count = 6 * a_date, .span = days(6), .parallel = 6 * a_date / 60},
+       bodies);
+  store.reset();
+  store = OpenExisting(dir.path(), master, /*sync=*/true);
+  std::vector<ErasureCost> costs;
+  for (const std::size_t messages : {10, 1'000, 100'000}) {
+    costs.push_back(MeasureErasure(*store, account, messages, bodies));
+  }
+  const std::string beside = ", " + Named(a_date) + " a date";
+  for (const ErasureCost& cost : costs) {
+    const std::string of = " of " + std::to_string(cost.messages);
+    rows.Add("one message" + of + " destroyed, bytes too" + beside, "ms", cost.message_ms,
+             "ms of 10", costs.front().message_ms, "none", true);
+    rows.Add("erase one person" + of + ", unreadable" + beside, "ms", cost.unreadable_ms,
+             "ms of 10", costs.front().unreadable_ms, "under 100 ms", cost.unreadable_ms < 100);
+    rows.Add("erase one person" + of + ", bytes gone" + beside, "ms", cost.gone_ms, "ms of 10",
+             costs.front().gone_ms, "under 5 s", cost.gone_ms < 5'000);
+  }
 }
 
 // --- REST
@@ -414,11 +485,6 @@ long ResidentKb() {
 
 const char* const kInbox = "/v1/conversations?limit=50";
 
-std::string Named(std::size_t count) {
-  if (count % 1'000'000 == 0) return std::to_string(count / 1'000'000) + " M";
-  return std::to_string(count / 1'000) + " k";
-}
-
 // What is measured at each size of the store.
 struct AtSize {
   double ingest = 0;      // messages/s, opening of all dates included
@@ -509,7 +575,7 @@ Sealing MeasureSealing(std::size_t count) {
   return best;
 }
 
-Rows Run(std::size_t small, std::size_t large) {
+Rows Run(std::size_t small, std::size_t large, std::size_t a_date) {
   Words words;
   std::vector<std::string> bodies;
   for (int i = 0; i < 10'000; ++i) bodies.push_back(words.Body(300));
@@ -522,6 +588,7 @@ Rows Run(std::size_t small, std::size_t large) {
   const Sealing sealing = MeasureSealing(small);
 
   Rows rows;
+  AddErasureRows(rows, a_date, bodies);
   const std::string at_small = " at " + Named(small);
   const std::string at_large = " at " + Named(large);
   rows.Add("sealed ingest, all rows, no sync, dates opened too", "messages/s", l.ingest,
@@ -553,13 +620,24 @@ Rows Run(std::size_t small, std::size_t large) {
   return rows;
 }
 
+// These rows alone.
+Rows RunErasing(std::size_t a_date) {
+  Words words;
+  std::vector<std::string> bodies;
+  for (int i = 0; i < 10'000; ++i) bodies.push_back(words.Body(300));
+  Rows rows;
+  AddErasureRows(rows, a_date, bodies);
+  return rows;
+}
+
 }  // namespace
 }  // namespace mayfly::bench
 
 int main(int argc, char** argv) {
   using namespace mayfly;
   std::string json_file;
-  std::size_t small = 100'000, large = 1'000'000;
+  std::size_t small = 100'000, large = 1'000'000, a_date = 110'000;
+  bool erasing = false;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--json" && i + 1 < argc) {
@@ -570,15 +648,19 @@ int main(int argc, char** argv) {
     } else if (word == "--quick") {
       small = 20'000;
       large = 100'000;
+      a_date = 10'000;
     } else if (word == "--large") {
       small = 1'000'000;
       large = 10'000'000;
+    } else if (word == "--erasing") {
+      erasing = true;
     } else {
-      std::cerr << "usage: mayfly_bench [--json FILE] [--quick | --large] | --ingest MESSAGES\n";
+      std::cerr << "usage: mayfly_bench [--json FILE] [--quick | --large] [--erasing]\n"
+                   "       mayfly_bench --ingest MESSAGES\n";
       return 2;
     }
   }
-  const bench::Rows rows = bench::Run(small, large);
+  const bench::Rows rows = erasing ? bench::RunErasing(a_date) : bench::Run(small, large, a_date);
   rows.Print();
   if (!json_file.empty() && !rows.WriteJson(json_file)) {
     std::cerr << "mayfly_bench: " << json_file << " cannot be written\n";

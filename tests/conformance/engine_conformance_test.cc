@@ -75,7 +75,8 @@ TEST(Family, NamesGoBothWays) {
   EXPECT_EQ(Family::Sys().Name(), "sys");
   EXPECT_EQ(day.Name(), "D20270222");
   EXPECT_EQ(Family::Audit(202611).Name(), "A202611");
-  for (const Family family : {Family::Sys(), day, Family::Audit(202611)}) {
+  EXPECT_EQ(Family::Twin(day.day()).Name(), "T20270222");
+  for (const Family family : {Family::Sys(), day, Family::Audit(202611), Family::Twin(day.day())}) {
     EXPECT_EQ(Family::Parse(family.Name()), family);
   }
 }
@@ -669,6 +670,82 @@ TEST_P(EngineConformance, ClosingWaitsForCommitsUnderWay) {
   EXPECT_EQ(other_errors, 0);
   EXPECT_EQ(at_close, static_cast<std::size_t>(acknowledged));
   EXPECT_EQ(KeysOf(*engine_, kDay1).size(), at_close);
+}
+
+// --- twins
+
+TEST_P(EngineConformance, ATwinTakesThePlaceOfItsDate) {
+  const Family twin = Family::Twin(kDay1.day());
+  EXPECT_EQ(CodeOf(engine_->SwapTwin(kDay1.day())), ErrorCode::kExpired);
+  ASSERT_TRUE(engine_->OpenFamily(twin).has_value());
+  Put(kDay1, "old", "1");
+  Batch batch;
+  batch.Put(twin, "new", "2");
+  ASSERT_TRUE(engine_->Commit(batch, Durability::kUnlogged).has_value());
+  ASSERT_TRUE(engine_->SwapTwin(kDay1.day()).has_value());
+  EXPECT_THAT(KeysOf(*engine_, kDay1), ElementsAre("new"));
+  EXPECT_THAT(KeysOf(*engine_, twin), ElementsAre("old"));
+  Put(kDay1, "newer", "3");
+  EXPECT_TRUE(engine_->DropFamily(twin).has_value());
+  EXPECT_THAT(engine_->Families(Family::Kind::kTwin), IsEmpty());
+  EXPECT_THAT(KeysOf(*engine_, kDay1), ElementsAre("new", "newer"));
+  EXPECT_THAT(KeysOf(*engine_, kDay2), IsEmpty());
+  // And again, back to the first container's name.
+  ASSERT_TRUE(engine_->OpenFamily(twin).has_value());
+  EXPECT_THAT(KeysOf(*engine_, twin), IsEmpty());
+  Put(twin, "newest", "4");
+  ASSERT_TRUE(engine_->SwapTwin(kDay1.day()).has_value());
+  EXPECT_TRUE(engine_->DropFamily(twin).has_value());
+  EXPECT_THAT(KeysOf(*engine_, kDay1), ElementsAre("newest"));
+  EXPECT_TRUE(engine_->DropFamily(kDay1).has_value());
+  ASSERT_TRUE(engine_->OpenFamily(kDay1).has_value());
+  EXPECT_THAT(KeysOf(*engine_, kDay1), IsEmpty());
+}
+
+TEST_P(EngineConformance, ASwapWaitsForTheScanUnderWay) {
+  ASSERT_TRUE(engine_->OpenFamily(Family::Twin(kDay1.day())).has_value());
+  Put(kDay1, "a", "1");
+  Put(kDay1, "b", "2");
+  std::latch inside(1);
+  std::latch leave(1);
+  std::vector<std::string> seen;
+  std::jthread scan([&] {
+    EXPECT_TRUE(engine_->Scan(kDay1, {}, [&](std::string_view key, std::string_view) {
+      if (seen.empty()) {
+        inside.count_down();
+        leave.wait();
+      }
+      seen.emplace_back(key);
+      return true;
+    }));
+  });
+  inside.wait();
+  std::atomic<bool> swapped = false;
+  std::jthread swap([&] {
+    EXPECT_TRUE(engine_->SwapTwin(kDay1.day()).has_value());
+    swapped = true;
+  });
+  EXPECT_FALSE(swapped);
+  leave.count_down();
+  scan.join();
+  swap.join();
+  EXPECT_THAT(seen, ElementsAre("a", "b"));
+  EXPECT_THAT(KeysOf(*engine_, kDay1), IsEmpty());
+}
+
+TEST_P(EngineConformance, ErasingChangesNothingThatCounts) {
+  EXPECT_EQ(CodeOf(engine_->Erase(kDay3)), ErrorCode::kExpired);
+  EXPECT_TRUE(engine_->Erase(kDay1).has_value()) << "an empty family";
+  Put(kDay1, "a", "1");
+  Put(kDay1, "b", "2");
+  Put(kDay1, "a", "3");
+  Batch batch;
+  batch.Remove(kDay1, "b");
+  ASSERT_TRUE(engine_->Commit(batch, Durability::kSynced).has_value());
+  EXPECT_TRUE(engine_->Erase(kDay1).has_value());
+  EXPECT_TRUE(engine_->Erase(kDay1).has_value());
+  EXPECT_EQ(ValueOf(*engine_, kDay1, "a"), "3");
+  EXPECT_THAT(KeysOf(*engine_, kDay1), ElementsAre("a"));
 }
 
 TEST_P(EngineConformance, IsHealthy) {

@@ -52,6 +52,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CheckOne<TokenInfo>(bytes, codec::DecodeToken(bytes), codec::Encode);
   CheckOne<codec::PurgeJournal>(bytes, codec::DecodeJournal(bytes), codec::Encode);
   CheckOne<PurgeReceipt>(bytes, codec::DecodeReceipt(bytes), codec::Encode);
+  CheckOne<codec::HeldRecord>(bytes, codec::DecodeHeld(bytes), codec::Encode);
+  CheckOne<std::vector<TimePoint>>(bytes, codec::DecodeTimes(bytes), codec::EncodeTimes);
+  CheckOne<codec::RenewalRecord>(bytes, codec::DecodeRenewal(bytes), codec::Encode);
+  CheckOne<codec::RewritingRecord>(bytes, codec::DecodeRewriting(bytes), codec::Encode);
+  CheckOne<codec::ErasureRecord>(bytes, codec::DecodeErasure(bytes), codec::Encode);
+  CheckOne<DestructionReceipt>(bytes, codec::DecodeDestruction(bytes, ErasureId{}), codec::Encode);
   CheckOne<std::uint64_t>(bytes, codec::DecodeNumber(bytes),
                           [](const std::uint64_t& value) { return codec::EncodeNumber(value); });
   CheckOne<TimePoint>(bytes, codec::DecodeTime(bytes),

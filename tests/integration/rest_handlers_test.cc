@@ -539,6 +539,133 @@ TEST_F(RestTest, DisconnectingDestroysTheCredentialAndMayBeRepeated) {
   EXPECT_EQ(Text(Body(reply), "account"), id);
 }
 
+TEST_F(RestTest, DisconnectingMayEraseWhatWasCollected) {
+  const std::string id = Connect();
+  Receive(id, "ada", "m1", "to be erased");
+  const std::string message = NewestMessage(FirstConversation());
+  const std::string target = "/v1/accounts/" + id + "?erase=";
+  const Headers any = {{"If-Match", "*"}};
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target + "perhaps", "", any).status, 400);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/messages/" + message).status, 200);
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target + "true", "", any).status, 204);
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/messages/" + message).status, 404);
+  EXPECT_EQ(FirstConversation(), "");
+  EXPECT_EQ(Ask(Role::kAdministrator, "DELETE", target + "true", "", any).status, 204);
+  ASSERT_TRUE(store_->erasure().RunOnce(clock_.Now()));
+  const Response list = Ask(Role::kAuditor, "GET", "/v1/erasures");
+  ASSERT_EQ(Ids(list).size(), 1u);
+  EXPECT_EQ(Text(Body(list).Find("items")->AsArray()->at(0), "kind"), "account");
+}
+
+// --- destroying less than a date
+
+TEST_F(RestTest, APersonIsErasedByConversationMessageOrPlatformId) {
+  const std::string account = Connect();
+  for (const char* person : {"ada", "bob", "cyd"}) {
+    Receive(account, person, std::string("m-") + person, "words of " + std::string(person));
+  }
+  std::map<std::string, std::string> conversations, messages;
+  for (const std::string& id : Ids(Ask(Role::kComms, "GET", "/v1/conversations"))) {
+    const Response shown = Ask(Role::kComms, "GET", "/v1/conversations/" + id);
+    const std::string person = Text(Body(shown).Find("participants")->AsArray()->at(0), "handle");
+    conversations[person] = id;
+    messages[person] = NewestMessage(id);
+  }
+  const auto body = [](const std::string& key, const std::string& value) {
+    return "{\"" + key + "\":\"" + value + "\"}";
+  };
+  const std::vector<std::string> named = {
+      body("conversation_id", conversations["ada.example"]),
+      body("message_id", messages["bob.example"]),
+      "{\"account_id\":\"" + account + "\",\"platform_id\":\"did:plc:cyd\"}"};
+  std::vector<std::string> ids;
+  for (std::size_t i = 0; i < named.size(); ++i) {
+    const Response erased = Ask(Role::kPrivacy, "POST", "/v1/erasures", named[i]);
+    ASSERT_EQ(erased.status, 202) << erased.body;
+    EXPECT_EQ(Text(Body(erased), "state"), "unreadable");
+    ids.push_back(Text(Body(erased), "id"));
+    EXPECT_EQ(HeaderOf(erased, "Location"), "/v1/erasures/" + ids.back());
+    EXPECT_EQ(Ids(Ask(Role::kComms, "GET", "/v1/conversations")).size(), 2 - i);
+    EXPECT_EQ(Ask(Role::kPrivacy, "POST", "/v1/erasures", named[i]).status, 404);
+  }
+  for (const auto& [person, id] : conversations) {
+    EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations/" + id).status, 404);
+    EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/messages/" + messages[person]).status, 404);
+  }
+  ASSERT_TRUE(store_->erasure().RunOnce(clock_.Now()));
+  const Response one = Ask(Role::kAuditor, "GET", "/v1/erasures/" + ids[0]);
+  ASSERT_EQ(one.status, 200);
+  EXPECT_EQ(Text(Body(one), "state"), "finished");
+  EXPECT_EQ(Text(Body(one), "kind"), "person");
+  EXPECT_EQ(*Body(one).Find("messages")->AsInt(), 1);
+  const Response first = Ask(Role::kPrivacy, "GET", "/v1/erasures?limit=2");
+  ASSERT_EQ(Ids(first).size(), 2u);
+  const Response rest =
+      Ask(Role::kPrivacy, "GET", "/v1/erasures?cursor=" + Text(Body(first), "next_cursor"));
+  EXPECT_EQ(Ids(rest).size(), 1u);
+  EXPECT_EQ(Ask(Role::kPrivacy, "GET", "/v1/erasures/ers_" + std::string(32, '0')).status, 404);
+}
+
+TEST_F(RestTest, WhomToEraseMustBeSaidInOneWay) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "words");
+  const std::string conversation = FirstConversation();
+  for (const std::string& body :
+       {std::string("{}"),
+        "{\"conversation_id\":\"" + conversation + "\",\"message_id\":\"" +
+            NewestMessage(conversation) + "\"}",
+        "{\"account_id\":\"" + account + "\"}", std::string("{\"platform_id\":\"did:plc:ada\"}"),
+        std::string("{\"conversation_id\":\"ada\"}"), std::string("{\"person\":\"ada\"}")}) {
+    EXPECT_EQ(Ask(Role::kPrivacy, "POST", "/v1/erasures", body).status, 400) << body;
+  }
+  EXPECT_EQ(Ids(Ask(Role::kComms, "GET", "/v1/conversations")).size(), 1u);
+}
+
+TEST_F(RestTest, HeldWithdrawalsWaitForAPersonsWord) {
+  const std::string account = Connect();
+  store::CollectedPage page;
+  page.account = *AccountId::Parse(account);
+  for (int i = 0; i < 6; ++i) {
+    Receive(account, "ada", "m" + std::to_string(i), "words");
+    page.withdrawals.push_back({PlatformId("convo-ada"), PlatformId("m" + std::to_string(i))});
+  }
+  const std::string conversation = FirstConversation();
+  const std::string target = "/v1/accounts/" + account + "/withdrawals";
+  EXPECT_EQ(*Body(Ask(Role::kComms, "GET", target)).Find("held")->AsInt(), 0);
+  ASSERT_TRUE(store_->collection().Collect(page, clock_.Now()));
+  EXPECT_EQ(NewestMessage(conversation), "");
+  const Response held = Ask(Role::kPrivacy, "GET", target);
+  EXPECT_EQ(*Body(held).Find("held")->AsInt(), 6);
+  EXPECT_EQ(Text(Body(held), "destroyed_at"), "2026-03-06T10:00:00.000Z");
+  EXPECT_EQ(Ask(Role::kComms, "POST", target, R"({"decision":"perhaps"})").status, 400);
+  EXPECT_EQ(
+      Ask(Role::kComms, "POST", "/v1/accounts/acc_99/withdrawals", R"({"decision":"restore"})")
+          .status,
+      404);
+  const Response restored = Ask(Role::kComms, "POST", target, R"({"decision":"restore"})");
+  EXPECT_EQ(restored.status, 200);
+  EXPECT_EQ(*Body(restored).Find("held")->AsInt(), 0);
+  EXPECT_NE(NewestMessage(conversation), "");
+  EXPECT_EQ(Ask(Role::kComms, "POST", target, R"({"decision":"destroy"})").status, 200);
+}
+
+TEST_F(RestTest, StaffDestroyOneMessage) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "stays");
+  clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  Receive(account, "ada", "m2", "goes");
+  const std::string conversation = FirstConversation();
+  const std::string target = "/v1/messages/" + NewestMessage(conversation);
+  EXPECT_EQ(Ask(Role::kComms, "DELETE", target).status, 204);
+  EXPECT_EQ(Ask(Role::kComms, "GET", target).status, 404);
+  EXPECT_EQ(Ask(Role::kComms, "DELETE", target).status, 404);
+  ASSERT_TRUE(store_->erasure().RunOnce(clock_.Now()));
+  const Response left = Ask(Role::kComms, "GET", "/v1/messages/" + NewestMessage(conversation));
+  EXPECT_EQ(Text(Body(left), "text"), "stays");
+  const std::string ended = "/v1/messages/msg_20260101_" + std::string(32, '0');
+  EXPECT_EQ(Ask(Role::kComms, "DELETE", ended).status, 410);
+}
+
 TEST_F(RestTest, AnAccountIsCheckedAndPolledOnDemand) {
   const std::string target = "/v1/accounts/" + Connect();
   const Response check = Ask(Role::kAdministrator, "POST", target + "/check");
@@ -1151,15 +1278,18 @@ TEST_F(RestTest, MetricsAndStatusAreServed) {
 
 TEST_F(RestTest, EveryGetHasATagOrIsOfThisInstantAndHeadSaysTheSame) {
   const std::string account = Connect();
+  Receive(account, "bob", "m0", "to be erased");
+  const std::string erasure =
+      Text(Body(Ask(Role::kPrivacy, "POST", "/v1/erasures",
+                    "{\"conversation_id\":\"" + FirstConversation() + "\"}")),
+           "id");
   Receive(account, "ada", "m1", "question");
   const std::string conversation = FirstConversation();
   const std::string message = NewestMessage(conversation);
   const std::string reply = Text(Body(PostReply(conversation, "answer", message, "k")), "id");
-  const std::map<std::string, std::string> captures = {{"{account}", account},
-                                                       {"{conversation}", conversation},
-                                                       {"{message}", message},
-                                                       {"{reply}", reply},
-                                                       {"{word}", "expired"}};
+  const std::map<std::string, std::string> captures = {
+      {"{account}", account}, {"{conversation}", conversation}, {"{message}", message},
+      {"{reply}", reply},     {"{erasure}", erasure},           {"{word}", "expired"}};
   int tagged = 0;
   for (const Route& route : router_.routes()) {
     if (route.method != "GET" || route.access == Access::kAdminSocket) continue;
@@ -1170,7 +1300,7 @@ TEST_F(RestTest, EveryGetHasATagOrIsOfThisInstantAndHeadSaysTheSame) {
       if (at != std::string::npos) target.replace(at, name.size(), value);
     }
     std::optional<Role> role;
-    for (const Role one : {Role::kComms, Role::kOperator}) {
+    for (const Role one : {Role::kComms, Role::kOperator, Role::kPrivacy}) {
       if (!role && Ask(one, "GET", target).status == 200) role = one;
     }
     ASSERT_TRUE(role.has_value());

@@ -1,6 +1,7 @@
 // 200 simulated days of a platform that serves pages late, twice, undated, from the future and in
-// any order, and edits them; of staff who answer; of crashes, failed commits and late purges. After
-// each step: everything that was collected and lives is readable exactly once, and nothing else is.
+// any order, and edits them; of staff who answer and destroy; of people who are erased and write
+// again; of crashes, failed commits and late purges. After each step: everything that was collected
+// and lives is readable exactly once, and nothing else is.
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -38,7 +39,7 @@ class Simulation {
     const TimePoint end = clock_.Now() + days(day_count);
     while (clock_.Now() < end && !::testing::Test::HasFailure()) {
       clock_.Advance(minutes(1 + Pick(16 * 60)));
-      const int what = Pick(20);
+      const int what = Pick(24);
       if (what < 12) {
         Collect();
       } else if (what < 15) {
@@ -51,6 +52,12 @@ class Simulation {
         Must(store_->outbox().RecoverInterrupted(clock_.Now()));
       } else if (what < 19) {
         store_.engine().FailNextCommit(static_cast<Fault>(Pick(3)));
+      } else if (what < 21) {
+        FinishErasures();
+      } else if (what < 22) {
+        ErasePerson();
+      } else {
+        DestroyOne();
       }
       Check();
     }
@@ -64,6 +71,10 @@ class Simulation {
     EXPECT_GT(stored_, 100u) << "the simulation did something";
     EXPECT_GT(ended_.size(), 50u);
     EXPECT_GT(edited_, 20u);
+    EXPECT_GT(erased_, 3u);
+    EXPECT_GT(destroyed_, 10u);
+    Must(store_->erasure().RunOnce(clock_.Now()));
+    EXPECT_EQ(Must(store_->erasure().Unfinished()), 0u);
   }
 
  private:
@@ -73,6 +84,7 @@ class Simulation {
     Direction direction = Direction::kIncoming;
     std::optional<TimePoint> first_seen;  // stored
     bool withdrawn = false;               // by the platform
+    bool destroyed = false;               // here, by staff or with its person
     ExpiryDay end{};                      // of its one life
     // Its texts on the platform, each with the time at which it became that; the first has none.
     std::vector<std::pair<std::optional<TimePoint>, std::string>> texts;
@@ -180,6 +192,8 @@ class Simulation {
       Known& known = messages_.at(message.id.Reveal());
       if (known.first_seen) continue;
       const TimePoint born = std::min(known.sent_at.value_or(now), now);
+      const auto until = erased_until_.find(known.conversation);
+      if (until != erased_until_.end() && born <= until->second) continue;  // not again
       known.end = ExpiryDayOf(born, rule_);
       if (StartOf(known.end) <= now) continue;  // past the horizon: not stored
       known.first_seen = now;
@@ -228,6 +242,53 @@ class Simulation {
     messages_.emplace(platform_id, message);
   }
 
+  void FinishErasures() {
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      if (store_->erasure().RunOnce(clock_.Now())) return;
+    }
+    Must(store_->erasure().RunOnce(clock_.Now()));
+  }
+
+  void ErasePerson() {
+    const TimePoint now = clock_.Now();
+    const auto inbox = Inbox(*store_, now);
+    if (inbox.empty()) return;
+    const Conversation& conversation = inbox[Pick(static_cast<int>(inbox.size()))];
+    if (conversation.participants.empty()) return;
+    const auto person = Must(store_->erasure().PersonOf(conversation.id, now));
+    // An injected failure: repeated, as the answer says; what it destroyed is gone already.
+    auto erased = store_->erasure().ErasePerson(person, Officer(), now);
+    if (!erased) erased = store_->erasure().ErasePerson(person, Officer(), now);
+    if (!erased && erased.error().code != ErrorCode::kNotFound) {
+      ADD_FAILURE() << erased.error().message;
+    }
+    ++erased_;
+    const std::string name = conversation.platform_id.Reveal();
+    erased_until_[name] = now;
+    for (auto& [id, message] : messages_) {
+      if (message.conversation == name && message.first_seen) message.destroyed = true;
+    }
+  }
+
+  void DestroyOne() {
+    const TimePoint now = clock_.Now();
+    if (ids_.empty()) return;
+    const auto& [platform_id, id] = *std::next(ids_.begin(), Pick(static_cast<int>(ids_.size())));
+    Known& known = messages_.at(platform_id);
+    auto done = store_->erasure().DestroyMessage(id, Officer(), now);
+    if (!done &&
+        (done.error().code == ErrorCode::kIo || done.error().code == ErrorCode::kOutcomeUnknown)) {
+      done = store_->erasure().DestroyMessage(id, Officer(), now);
+      // The one before had worked.
+      if (!done && done.error().code == ErrorCode::kNotFound) done = Status();
+    }
+    const bool lives = !known.withdrawn && !known.destroyed && now < StartOf(known.end);
+    EXPECT_EQ(done.has_value(), lives) << platform_id;
+    if (!lives) return;
+    known.destroyed = true;
+    ++destroyed_;
+  }
+
   void Purge() {
     const TimePoint now = clock_.Now();
     auto receipts = store_->purge().RunOnce(now);
@@ -246,7 +307,8 @@ class Simulation {
     const TimePoint now = clock_.Now();
     std::multiset<std::string> expected;
     for (const auto& [id, message] : messages_) {
-      if (message.first_seen && !message.withdrawn && now < StartOf(message.end)) {
+      if (message.first_seen && !message.withdrawn && !message.destroyed &&
+          now < StartOf(message.end)) {
         expected.insert(id);
       }
     }
@@ -282,7 +344,7 @@ class Simulation {
       const Known& known = messages_.at(platform_id);
       if (now >= StartOf(known.end)) {
         EXPECT_EQ(FailureOf(found), ErrorCode::kExpired);
-      } else if (known.withdrawn) {
+      } else if (known.withdrawn || known.destroyed) {
         EXPECT_EQ(FailureOf(found), ErrorCode::kNotFound);
       } else {
         ASSERT_TRUE(found) << found.error().message;
@@ -301,6 +363,9 @@ class Simulation {
   std::set<ExpiryDay> ended_;
   std::uint64_t stored_ = 0;
   std::uint64_t edited_ = 0;
+  std::uint64_t erased_ = 0;
+  std::uint64_t destroyed_ = 0;
+  std::map<std::string, TimePoint> erased_until_;  // conversations, each of one person
   int pages_ = 0;
   int answers_ = 0;
 };

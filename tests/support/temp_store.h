@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -39,6 +40,8 @@ class TestEngine final : public store::Engine {
 
   void FailNextCommit(Fault fault) { fault_ = fault; }
   void FailNoCommit() { fault_.reset(); }
+  // Called after each commit into the twin of a date.
+  void OnTwinCommit(std::function<void()> hook) { twin_hook_ = std::move(hook); }
   std::uint64_t commits() const { return commits_; }
   std::uint64_t gets() const { return gets_; }
 
@@ -51,7 +54,12 @@ class TestEngine final : public store::Engine {
       if (!done) return done;
     }
     if (fault) return Fail(ErrorCode::kOutcomeUnknown, "injected: outcome unknown");
-    return engine_->Commit(batch, durability);
+    auto done = engine_->Commit(batch, durability);
+    const bool twin =
+        !batch.changes.empty() && batch.changes.front().family.kind == store::Family::Kind::kTwin;
+    // A copy: the hook may be replaced in its own call.
+    if (const auto hook = twin_hook_; done && twin && hook) hook();
+    return done;
   }
   Result<std::optional<std::string>> Get(store::Family family,
                                          std::string_view key) const override {
@@ -74,6 +82,8 @@ class TestEngine final : public store::Engine {
   Result<store::DropReport> DropFamily(store::Family family) override {
     return engine_->DropFamily(family);
   }
+  Status SwapTwin(ExpiryDay day) override { return engine_->SwapTwin(day); }
+  Status Erase(store::Family family) override { return engine_->Erase(family); }
   Status FlushAll() override { return engine_->FlushAll(); }
   Status ReleaseLogs() override { return engine_->ReleaseLogs(); }
   Status Checkpoint(const std::filesystem::path& dir) const override {
@@ -84,6 +94,7 @@ class TestEngine final : public store::Engine {
  private:
   const std::shared_ptr<store::Engine> engine_;
   std::optional<Fault> fault_;
+  std::function<void()> twin_hook_;
   std::uint64_t commits_ = 0;
   mutable std::atomic<std::uint64_t> gets_{0};
 };

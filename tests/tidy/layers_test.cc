@@ -128,7 +128,8 @@ const std::vector<WordRule>& WordRules() {
            // Records and rows. Core and the thread writer turn platform ids into blind keys.
            "store/codec.cc", "store/core.cc", "store/core.h", "store/thread_writer.cc",
            "store/accounts.cc", "store/collection.cc", "store/conversations.cc",
-           "store/outbox_queue.cc", "store/tokens.cc",
+           "store/outbox_queue.cc", "store/tokens.cc", "store/erasure/erasure.cc",
+           "store/erasure/date_rewriter.cc",
            // Frames between core and worker, and the sealing of a rotated credential.
            "service/link/convert.cc", "service/worker/worker.cc",
            // A passphrase becomes a key.
@@ -159,6 +160,7 @@ const std::set<std::pair<std::string, std::string>>& KnownPairs() {
       {"service", "service/ingest"},            // App wires the poller; the poller logs
       {"service", "service/outbox"},            // App wires the sender; the sender logs
       {"service/api", "service/api/handlers"},  // the table of routes, and what a handler is given
+      {"store", "store/erasure"},               // Store hands out Erasure; it works on the core
       {"store", "store/expiry"},                // Store hands out Purge; Purge works on the core
   };
   return pairs;

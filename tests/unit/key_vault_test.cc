@@ -1,16 +1,20 @@
 #include "store/keys/key_vault.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <map>
+#include <sched.h>
 #include <set>
 #include <signal.h>
 #include <string>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 #include <utility>
@@ -182,7 +186,7 @@ TEST_F(KeyVaultTest, GoldenPairBlindAndPurposeKeys) {
   ASSERT_TRUE(pair) << pair.error().message;
   EXPECT_EQ(ToHex(AsString(*pair)),
             "5c2f00cf040e9d3720cff4a5cef531e105f032bd2e85014a0eb9e4df1c6e90d8");
-  EXPECT_EQ(ToHex(AsString(*vault->Blind(kDay, "h", "conversation"))),
+  EXPECT_EQ(ToHex(AsString(*vault->BlindId(kDay, "h", "conversation"))),
             "45fd964238822a85f0dae6bd7e2cd4d3");
   EXPECT_EQ(ToHex(AsString(vault->PurposeKey("cursor-1"))),
             "d43e9969f7930be42ec839ffb84a8e4cf6e0955ae851c676062a2cfea5efd329");
@@ -240,19 +244,19 @@ TEST_F(KeyVaultTest, DatesOpenOnceAndStay) {
     EXPECT_EQ(vault->Dates(), (std::vector<ExpiryDay>{kDay, kOtherDay}));
     slot = *vault->TakeSlot(kDay);
     pair = *vault->PairFor(kDay, slot);
-    blind = *vault->Blind(kDay, "m", "x");
+    blind = *vault->BlindId(kDay, "m", "x");
     EXPECT_EQ(*vault->PairFor(kDay, slot), pair);
-    EXPECT_EQ(*vault->Blind(kDay, "m", "x"), blind);
-    EXPECT_NE(*vault->Blind(kDay, "n", "x"), blind);
-    EXPECT_NE(*vault->Blind(kDay, "m", "y"), blind);
-    EXPECT_NE(*vault->Blind(kOtherDay, "m", "x"), blind);
-    EXPECT_EQ(CodeOf(vault->Blind(kDay, "seventeen-letters", "x")), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(*vault->BlindId(kDay, "m", "x"), blind);
+    EXPECT_NE(*vault->BlindId(kDay, "n", "x"), blind);
+    EXPECT_NE(*vault->BlindId(kDay, "m", "y"), blind);
+    EXPECT_NE(*vault->BlindId(kOtherDay, "m", "x"), blind);
+    EXPECT_EQ(CodeOf(vault->BlindId(kDay, "seventeen-letters", "x")), ErrorCode::kInvalidArgument);
     EXPECT_NE(*vault->PairFor(kOtherDay, *vault->TakeSlot(kOtherDay)), pair);
   }
   const auto vault = Open();
   EXPECT_EQ(vault->Dates(), (std::vector<ExpiryDay>{kDay, kOtherDay}));
   EXPECT_EQ(*vault->PairFor(kDay, slot), pair);
-  EXPECT_EQ(*vault->Blind(kDay, "m", "x"), blind);
+  EXPECT_EQ(*vault->BlindId(kDay, "m", "x"), blind);
 }
 
 TEST_F(KeyVaultTest, SlotsThatDoNotExistAreCorrupt) {
@@ -377,6 +381,73 @@ TEST_F(KeyVaultTest, ADestroyedSlotIsGoneAndOthersStay) {
   EXPECT_TRUE(vault->DestroySlots(kOtherDay, {{5, 1}}));  // no such date: nothing to destroy
 }
 
+TEST_F(KeyVaultTest, WhatIsBlindUnderASlotCannotBeComputedAgainOnceItIsDestroyed) {
+  const auto vault = Open();
+  ASSERT_TRUE(vault->OpenDate(kDay));
+  const Slot slot = *vault->TakeSlot(kDay);
+  const Slot other = *vault->TakeSlot(kDay);
+  const auto blind = *vault->BlindUnder(kDay, slot, "m", "x");
+  EXPECT_EQ(*Open()->BlindUnder(kDay, slot, "m", "x"), blind);
+  EXPECT_NE(*vault->BlindUnder(kDay, slot, "n", "x"), blind);
+  EXPECT_NE(*vault->BlindUnder(kDay, slot, "m", "y"), blind);
+  EXPECT_NE(*vault->BlindUnder(kDay, other, "m", "x"), blind);
+  EXPECT_NE(*vault->BlindId(kDay, "m", "x"), blind);
+  EXPECT_EQ(CodeOf(vault->BlindUnder(kDay, slot, "seventeen-letters", "x")),
+            ErrorCode::kInvalidArgument);
+  const auto id = *vault->BlindId(kDay, "m", "x");
+  ASSERT_TRUE(vault->DestroySlots(kDay, {slot}));
+  EXPECT_EQ(CodeOf(vault->BlindUnder(kDay, slot, "m", "x")), ErrorCode::kExpired);
+  EXPECT_TRUE(vault->BlindUnder(kDay, other, "m", "x"));
+  EXPECT_EQ(*vault->BlindId(kDay, "m", "x"), id) << "ids live as long as the date";
+}
+
+bool WriteText(const char* path, const std::string& text) {
+  const int file = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  ::close(file);
+  return written;
+}
+
+// In a process with a small disk of its own. 0 done, 77 it cannot be mounted here, else the line.
+int DestroySlotsOnAFullDisk(const fs::path& dir) {
+  const std::string uid = "0 " + std::to_string(::getuid()) + " 1";
+  const std::string gid = "0 " + std::to_string(::getgid()) + " 1";
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !WriteText("/proc/self/setgroups", "deny") ||
+      !WriteText("/proc/self/uid_map", uid) || !WriteText("/proc/self/gid_map", gid) ||
+      ::mount("tmpfs", dir.c_str(), "tmpfs", 0, "size=1m") != 0) {
+    return 77;
+  }
+  if (!CreateKeyVault({.dir = dir / "keys"}, FixedKey(kMaster))) return 1 + __LINE__ % 70;
+  auto vault = OpenKeyVault({.dir = dir / "keys"}, FixedKey(kMaster));
+  if (!vault || !(*vault)->OpenDate(kDay)) return 1 + __LINE__ % 70;
+  const auto slot = (*vault)->TakeSlot(kDay);
+  if (!slot) return 1 + __LINE__ % 70;
+  const int filler = ::open((dir / "filler").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  const std::string page(4096, 'x');
+  while (::write(filler, page.data(), page.size()) > 0) {
+  }
+  if (errno != ENOSPC || (*vault)->OpenDate(kOtherDay)) return 1 + __LINE__ % 70;
+  if (!(*vault)->DestroySlots(kDay, {*slot})) return 1 + __LINE__ % 70;
+  vault->reset();
+  const auto again = OpenKeyVault({.dir = dir / "keys"}, FixedKey(kMaster));
+  if (!again) return 1 + __LINE__ % 70;
+  const auto pair = (*again)->PairFor(kDay, *slot);
+  return !pair && pair.error().code == ErrorCode::kExpired ? 0 : 1 + __LINE__ % 70;
+}
+
+TEST_F(KeyVaultTest, SlotsAreDestroyedOnAFullDisk) {
+  const TempDir disk;
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) ::_exit(DestroySlotsOnAFullDisk(disk.path()));
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "a small disk cannot be mounted here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST_F(KeyVaultTest, ADestroyedDateIsGone) {
   const auto vault = Open();
   ASSERT_TRUE(vault->OpenDate(kDay));
@@ -390,7 +461,7 @@ TEST_F(KeyVaultTest, ADestroyedDateIsGone) {
   ASSERT_TRUE(vault->DestroyDate(kDay));
   ASSERT_TRUE(vault->DestroyDate(kDay));
   EXPECT_EQ(CodeOf(vault->PairFor(kDay, slot)), ErrorCode::kExpired);
-  EXPECT_EQ(CodeOf(vault->Blind(kDay, "m", "x")), ErrorCode::kExpired);
+  EXPECT_EQ(CodeOf(vault->BlindId(kDay, "m", "x")), ErrorCode::kExpired);
   EXPECT_EQ(CodeOf(vault->TakeSlot(kDay)), ErrorCode::kExpired);
   EXPECT_EQ(CodeOf(vault->OpenDate(kDay)), ErrorCode::kExpired);
   EXPECT_TRUE(vault->DestroySlots(kDay, {slot}));
@@ -571,7 +642,7 @@ class TornTest : public KeyVaultTest {
         pairs_[day].push_back(*vault->PairFor(day, slots_[day].back()));
       }
     }
-    blind_ = *vault->Blind(kDay, "m", "x");
+    blind_ = *vault->BlindId(kDay, "m", "x");
     whole_ = ReadFile(File("D20270223.a"));
   }
   void ExpectWhole(KeyVault& vault, ExpiryDay day) const {
@@ -586,7 +657,7 @@ class TornTest : public KeyVaultTest {
     const auto vault = Open(sync);
     ASSERT_NE(vault, nullptr) << what;
     ExpectWhole(*vault, kDay);
-    EXPECT_EQ(*vault->Blind(kDay, "m", "x"), blind_) << what;
+    EXPECT_EQ(*vault->BlindId(kDay, "m", "x"), blind_) << what;
     EXPECT_TRUE(ReadFile(File("D20270223.a")) == whole_) << what << ": .a is repaired";
     EXPECT_TRUE(ReadFile(File("D20270223.b")) == whole_) << what << ": .b is repaired";
   }
@@ -685,7 +756,7 @@ TEST_F(TornTest, BothHeadersDamagedIsCorruptAndOtherDatesStay) {
     }
     EXPECT_EQ(CodeOf(vault->OpenDate(kDay)), ErrorCode::kCorrupt);
     EXPECT_EQ(CodeOf(vault->TakeSlot(kDay)), ErrorCode::kCorrupt);
-    EXPECT_EQ(CodeOf(vault->Blind(kDay, "m", "x")), ErrorCode::kCorrupt);
+    EXPECT_EQ(CodeOf(vault->BlindId(kDay, "m", "x")), ErrorCode::kCorrupt);
     EXPECT_EQ(vault->Dates(), (std::vector<ExpiryDay>{kDay, kOtherDay}));
     ExpectWhole(*vault, kOtherDay);
     EXPECT_TRUE(ReadFile(File("D20270223.b")) == torn) << "left as it is for an expert";

@@ -331,6 +331,99 @@ std::vector<Case> Cases() {
                    "06"
                    "01",
                    [](std::string_view b) { return Again(codec::DecodeReceipt(b)); }});
+  cases.push_back({"held withdrawal",
+                   codec::Encode(codec::HeldRecord{.since = Ms(1'000), .account = AccountId{7}}),
+                   "01"
+                   "d00f"
+                   "07",
+                   [](std::string_view b) { return Again(codec::DecodeHeld(b)); }});
+  cases.push_back({"times", codec::EncodeTimes({Ms(1'000), Ms(1'500)}),
+                   "01"
+                   "02"
+                   "d00f"
+                   "b817",
+                   [](std::string_view b) -> Result<std::string> {
+                     auto times = codec::DecodeTimes(b);
+                     if (!times) return Fail(std::move(times).error());
+                     return codec::EncodeTimes(*times);
+                   }});
+  cases.push_back(
+      {"slot renewal",
+       codec::Encode(codec::RenewalRecord{.since = Ms(1'000),
+                                          .withdrawn = 1,
+                                          .destroyed = 2,
+                                          .edited = 3,
+                                          .after = Slot{.number = 300, .generation = 1}}),
+       "01"
+       "d00f"
+       "01"
+       "02"
+       "03"
+       "01"
+       "ac02"
+       "01",
+       [](std::string_view b) { return Again(codec::DecodeRenewal(b)); }});
+  codec::RewritingRecord rewriting;
+  rewriting.index = Slot{.number = 5, .generation = 1};
+  rewriting.doomed = {{.number = 0, .generation = 1}};
+  rewriting.dropped = {{.slot = {.number = 2, .generation = 1}, .messages = 300, .replies = 4}};
+  rewriting.again = true;
+  cases.push_back({"date rewriting", codec::Encode(rewriting),
+                   "01"
+                   "01"
+                   "0501"
+                   "01"
+                   "0001"
+                   "01"
+                   "0201"
+                   "ac02"
+                   "04"
+                   "01",
+                   [](std::string_view b) { return Again(codec::DecodeRewriting(b)); }});
+  codec::ErasureRecord erasure;
+  erasure.account = AccountId{7};
+  erasure.person = PlatformId("p");
+  erasure.requested_at = Ms(1'000);
+  erasure.keys_destroyed_at = Ms(1'500);
+  erasure.heads_cleared = true;
+  erasure.keys = {{Day(100), {.number = 2, .generation = 1}}};
+  erasure.messages = 300;
+  erasure.replies = 1;
+  cases.push_back({"erasure", codec::Encode(erasure),
+                   "01"
+                   "07"
+                   "0170"
+                   "d00f"
+                   "01b817"
+                   "01"
+                   "01"
+                   "c801"
+                   "0201"
+                   "ac02"
+                   "01",
+                   [](std::string_view b) { return Again(codec::DecodeErasure(b)); }});
+  DestructionReceipt destroyed;
+  destroyed.kind = DestructionKind::kPerson;
+  destroyed.requested_at = Ms(1'000);
+  destroyed.keys_destroyed_at = Ms(1'000);
+  destroyed.finished_at = Ms(1'500);
+  destroyed.dates = 1;
+  destroyed.keys = 2;
+  destroyed.messages = 300;
+  destroyed.replies = 4;
+  destroyed.edited = 5;
+  cases.push_back({"destruction receipt", codec::Encode(destroyed),
+                   "01"
+                   "02"
+                   "d00f"
+                   "d00f"
+                   "b817"
+                   "01"
+                   "02"
+                   "ac02"
+                   "04"
+                   "05",
+                   [](std::string_view b) { return Again(codec::DecodeDestruction(b, {})); }});
   AuditEntry entry;
   entry.at = Ms(1'000);
   entry.actor = "a";

@@ -172,13 +172,22 @@ Result<Response> Patch(const Call& call) {
   return AccountDocument(call, 200, account);
 }
 
+// With ?erase=true what was collected for it goes too: all of it, or none was there.
+Status EraseAll(const Call& call, AccountId id) {
+  auto erased = call.store.erasure().EraseAccount(id, call.actor, call.now);
+  if (erased || erased.error().code == ErrorCode::kNotFound) return {};
+  return Fail(std::move(erased).error());
+}
+
 // First the store, so that the credential is gone and nothing more is stored whatever happens next;
 // then the runtime. Both may be repeated.
 Result<Response> Disconnect(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<AccountId>(call.request, "account"));
   MAYFLY_ASSIGN_OR_RETURN(const IfMatch match, ParseIfMatch(call.request));
+  MAYFLY_ASSIGN_OR_RETURN(const auto erase, QueryBool(call.request, "erase"));
   MAYFLY_RETURN_IF_ERROR(call.store.accounts().Retire(id, match.revision, call.actor, call.now));
   call.context.runtime->AccountDisconnected(id);
+  if (erase.value_or(false)) MAYFLY_RETURN_IF_ERROR(EraseAll(call, id));
   Response response;
   response.status = 204;
   return response;
@@ -268,6 +277,7 @@ std::vector<Route> AccountRoutes(ApiContext& context) {
   Route disconnect = Administration(context, "DELETE", "/v1/accounts/{account}", Disconnect);
   disconnect.slow = true;
   disconnect.required_headers = {"If-Match"};
+  disconnect.query = {"erase"};
   Route credential =
       Administration(context, "PUT", "/v1/accounts/{account}/credential", PutCredential);
   credential.body_bytes_max = kBodyBytesMax;

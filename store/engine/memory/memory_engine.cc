@@ -179,6 +179,22 @@ class MemoryEngine final : public Engine {
     return report;
   }
 
+  Status SwapTwin(ExpiryDay day) override {
+    MutexLock lock(mutex_);
+    MAYFLY_RETURN_IF_ERROR(CheckWritable(Family::Day(day)));
+    MAYFLY_RETURN_IF_ERROR(CheckWritable(Family::Twin(day)));
+    FamilyState& ours = families_.at(Family::Day(day));
+    FamilyState& twin = families_.at(Family::Twin(day));
+    while (ours.scans > 0 || twin.scans > 0) changed_.wait(mutex_);
+    std::swap(ours.table, twin.table);
+    return {};
+  }
+
+  Status Erase(Family family) override {
+    MutexLock lock(mutex_);
+    return families_.contains(family) ? Status() : Absent(family);
+  }
+
   Status FlushAll() override { return {}; }
   Status ReleaseLogs() override { return {}; }
   Status Checkpoint(const std::filesystem::path&) const override {

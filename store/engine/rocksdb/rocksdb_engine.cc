@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <functional>
 #include <map>
+#include <set>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
@@ -51,6 +52,9 @@ constexpr std::size_t kReserveForDrop = 4u << 20;
 // Commits end while there is still room for what they began: RocksDB cannot go on with a log that
 // it failed to write, whatever Resume says (its issue 11643).
 constexpr std::size_t kRoomForLogs = 8u << 20;
+
+// Rows of the default family, one for each date whose two containers have exchanged their names.
+constexpr std::string_view kSwapped = "swapped/";
 
 constexpr const char* kLogFailed = "the log could not be written, open the store anew";
 
@@ -422,13 +426,45 @@ Result<std::vector<fs::path>> LogFiles(const fs::path& dir) {
   return found;
 }
 
+// The family that a container of this name holds, or the other way round.
+Family Exchanged(Family family, const std::set<ExpiryDay>& swapped) {
+  const bool day = family.kind == Family::Kind::kDay;
+  if (!day && family.kind != Family::Kind::kTwin) return family;
+  if (!swapped.contains(family.day())) return family;
+  return day ? Family::Twin(family.day()) : Family::Day(family.day());
+}
+
+// Which dates' containers have exchanged their names. Rows of dates of which nothing is left go.
+Result<std::set<ExpiryDay>> ReadSwapped(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* handle,
+                                        const std::vector<std::string>& names) {
+  std::set<ExpiryDay> swapped;
+  const std::unique_ptr<rocksdb::Iterator> at(db.NewIterator(rocksdb::ReadOptions(), handle));
+  for (at->Seek(rocksdb::Slice(kSwapped.data(), kSwapped.size()));
+       at->Valid() && at->key().starts_with(rocksdb::Slice(kSwapped.data(), kSwapped.size()));
+       at->Next()) {
+    const auto family = Family::Parse(at->key().ToStringView().substr(kSwapped.size()));
+    if (!family) continue;
+    const auto exists = [&](Family one) {
+      return std::find(names.begin(), names.end(), one.Name()) != names.end();
+    };
+    if (exists(*family) || exists(Family::Twin(family->day()))) {
+      swapped.insert(family->day());
+    } else if (const auto removed = db.Delete(rocksdb::WriteOptions(), handle, at->key());
+               !removed.ok()) {
+      return Fail(FromRocks(removed, "opening"));
+    }
+  }
+  if (!at->status().ok()) return Fail(FromRocks(at->status(), "opening"));
+  return swapped;
+}
+
 // --- the engine
 
 class RocksDbEngine final : public Engine {
  public:
   RocksDbEngine(fs::path dir, std::unique_ptr<rocksdb::DB> db, rocksdb::ColumnFamilyOptions tuning,
                 std::size_t write_buffer_bytes, std::shared_ptr<Watch> watch, Handle default_handle,
-                std::map<Family, FamilyState> families)
+                std::map<Family, FamilyState> families, std::set<ExpiryDay> swapped)
       : dir_(std::move(dir)),
         tuning_(std::move(tuning)),
         reserve_bytes_(write_buffer_bytes + kReserveForDrop),
@@ -436,7 +472,8 @@ class RocksDbEngine final : public Engine {
         watch_(std::move(watch)),
         db_(std::move(db)),
         default_handle_(std::move(default_handle)),
-        families_(std::move(families)) {}
+        families_(std::move(families)),
+        swapped_(std::move(swapped)) {}
 
   Status Commit(const Batch& batch, Durability durability) override {
     MAYFLY_RETURN_IF_ERROR(EnsureWritable());
@@ -470,6 +507,7 @@ class RocksDbEngine final : public Engine {
     }
     rocksdb::WriteOptions options;
     options.sync = durability == Durability::kSynced;
+    options.disableWAL = durability == Durability::kUnlogged;
     const rocksdb::Status written = db_->Write(options, &writes);
     if (written.ok()) return {};
     Error error = FromRocks(written, "commit");
@@ -536,7 +574,8 @@ class RocksDbEngine final : public Engine {
     MutexLock files(files_mutex_);
     if (const std::optional<Status> answer = existing()) return *answer;
     rocksdb::ColumnFamilyHandle* created = nullptr;
-    const rocksdb::Status status = db_->CreateColumnFamily(tuning_, family.Name(), &created);
+    const rocksdb::Status status =
+        db_->CreateColumnFamily(tuning_, NameOnDisk(family, swapped_), &created);
     Handle handle(created, HandleDeleter{db_.get()});
     if (!status.ok()) return Fail(FromRocks(status, "creation of family " + family.Name()));
     MutexLock lock(mutex_);
@@ -591,8 +630,90 @@ class RocksDbEngine final : public Engine {
       remnants_.erase(files_left);
     }
     report.log_released = !logs_hold_dropped_;
-    if (writable) RestoreReserve();
+    if (writable) {
+      ForgetSwap(family);
+      RestoreReserve();
+    }
     return report;
+  }
+
+  Status SwapTwin(ExpiryDay day) override {
+    const Family ours = Family::Day(day);
+    const Family twin = Family::Twin(day);
+    MutexLock files(files_mutex_);
+    MAYFLY_RETURN_IF_ERROR(EnsureWritable());
+    MAYFLY_RETURN_IF_ERROR(EnsureRoom());
+    {
+      // Its rows are in no log.
+      Pins pins(*this, Pins::kRead);
+      MAYFLY_RETURN_IF_ERROR(pins.Add(twin));
+      MAYFLY_RETURN_IF_ERROR(Flush(pins.Find(twin), "flush of family " + twin.Name()));
+    }
+    MutexLock lock(mutex_);
+    const auto busy = [this](Family family) MAYFLY_REQUIRES(mutex_) {
+      const auto found = families_.find(family);
+      return found != families_.end() && (found->second.readers > 0 || found->second.writers > 0);
+    };
+    while (busy(ours) || busy(twin)) {
+      ++swaps_waiting_;
+      changed_.wait(mutex_);
+      --swaps_waiting_;
+    }
+    for (const Family family : {ours, twin}) {
+      const auto found = families_.find(family);
+      if (found == families_.end() || found->second.dropping) return Absent(family);
+      if (found->second.closed) return Closed(family);
+    }
+    // Whether or not a failed write of the log is found by a restart: until then nothing more is
+    // committed, so that either container is whole.
+    rocksdb::WriteOptions synced;
+    synced.sync = true;
+    const bool swapped = swapped_.contains(day);
+    const std::string key = std::string(kSwapped) + ours.Name();
+    const rocksdb::Status written = swapped ? db_->Delete(synced, default_handle_.get(), key)
+                                            : db_->Put(synced, default_handle_.get(), key, "");
+    if (!written.ok()) return Fail(FromRocks(written, "exchange of family " + ours.Name()));
+    if (swapped) {
+      swapped_.erase(day);
+    } else {
+      swapped_.insert(day);
+    }
+    std::swap(families_.at(ours).handle, families_.at(twin).handle);
+    return {};
+  }
+
+  Status Erase(Family family) override {
+    Pins pins(*this, Pins::kRead);
+    MAYFLY_RETURN_IF_ERROR(pins.Add(family));
+    rocksdb::ColumnFamilyHandle* const handle = pins.Find(family);
+    const std::string doing = "erasing in family " + family.Name();
+    MutexLock files(files_mutex_);
+    MAYFLY_RETURN_IF_ERROR(EnsureWritable());
+    MAYFLY_RETURN_IF_ERROR(AwaitSnapshotsBefore(db_->GetLatestSequenceNumber()));
+    MAYFLY_RETURN_IF_ERROR(Flush(handle, doing));
+    const std::vector<fs::path> before = TablesOf(handle);
+    std::uint64_t bytes = 0;
+    for (const fs::path& table : before) {
+      std::error_code error;
+      const std::uintmax_t size = fs::file_size(table, error);
+      if (!error) bytes += size;
+    }
+    // A compaction that runs into a full disk would stop all commits.
+    if (Available() < bytes + room_bytes_) {
+      return Fail(ErrorCode::kIo, doing + ": disk full");
+    }
+    rocksdb::CompactRangeOptions options;
+    options.exclusive_manual_compaction = true;
+    options.allow_write_stall = true;
+    options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+    const rocksdb::Status compacted = db_->CompactRange(options, handle, nullptr, nullptr);
+    if (!compacted.ok()) return Fail(FromRocks(compacted, doing));
+    for (const fs::path& table : TablesOf(handle)) {
+      if (std::find(before.begin(), before.end(), table) != before.end()) {
+        return Fail(ErrorCode::kIo, doing + ": a table was not rewritten");
+      }
+    }
+    return AwaitGone(before, "tables that were rewritten remain");
   }
 
   Status FlushAll() override {
@@ -655,6 +776,7 @@ class RocksDbEngine final : public Engine {
         --CountOf(state);
         awaited |= state.closed;
       }
+      awaited |= engine_.swaps_waiting_ > 0;
       if (awaited) engine_.changed_.notify_all();
     }
     Pins(const Pins&) = delete;
@@ -702,6 +824,53 @@ class RocksDbEngine final : public Engine {
     Handles handles_;
     mutable std::size_t last_ = 0;
   };
+
+  // Until the containers of a date have exchanged their names, each is called after its family.
+  static std::string NameOnDisk(Family family, const std::set<ExpiryDay>& swapped) {
+    return Exchanged(family, swapped).Name();
+  }
+
+  // When nothing of a date is left, what its containers were called says nothing any more.
+  void ForgetSwap(Family family) MAYFLY_REQUIRES(files_mutex_) {
+    if (family.kind != Family::Kind::kDay && family.kind != Family::Kind::kTwin) return;
+    const ExpiryDay day = family.day();
+    if (!swapped_.contains(day)) return;
+    {
+      MutexLock lock(mutex_);
+      if (families_.contains(Family::Day(day)) || families_.contains(Family::Twin(day))) return;
+    }
+    // A failure leaves a row of no consequence, which the next opening removes.
+    if (db_->Delete(rocksdb::WriteOptions(), default_handle_.get(),
+                    std::string(kSwapped) + Family::Day(day).Name())
+            .ok()) {
+      swapped_.erase(day);
+    }
+  }
+
+  std::vector<fs::path> TablesOf(rocksdb::ColumnFamilyHandle* handle) const {
+    rocksdb::ColumnFamilyMetaData tables;
+    db_->GetColumnFamilyMetaData(handle, &tables);
+    std::vector<fs::path> paths;
+    for (const rocksdb::LevelMetaData& level : tables.levels) {
+      for (const rocksdb::SstFileMetaData& file : level.files) {
+        paths.push_back(dir_ / fs::path(file.name).relative_path());
+      }
+    }
+    return paths;
+  }
+
+  // A compaction keeps what a snapshot still sees.
+  Status AwaitSnapshotsBefore(rocksdb::SequenceNumber now) const {
+    for (int attempt = 0;; ++attempt) {
+      std::uint64_t oldest = 0;
+      if (!db_->GetIntProperty(rocksdb::DB::Properties::kOldestSnapshotSequence, &oldest)) {
+        return Fail(ErrorCode::kInternal, "the engine does not tell its oldest snapshot");
+      }
+      if (oldest == 0 || oldest >= now) return {};
+      if (attempt == kUnlinkAttempts) return Fail(ErrorCode::kIo, "a scan does not end");
+      std::this_thread::sleep_for(kUnlinkPause);
+    }
+  }
 
   Result<std::optional<std::string>> Read(rocksdb::ColumnFamilyHandle* handle, Family family,
                                           std::string_view key) const {
@@ -918,6 +1087,9 @@ class RocksDbEngine final : public Engine {
   mutable Mutex mutex_;
   mutable std::condition_variable_any changed_;
   mutable std::map<Family, FamilyState> families_ MAYFLY_GUARDED_BY(mutex_);
+  mutable int swaps_waiting_ MAYFLY_GUARDED_BY(mutex_) = 0;
+  // Dates whose containers bear each other's names on disk.
+  std::set<ExpiryDay> swapped_ MAYFLY_GUARDED_BY(files_mutex_);
   std::map<Family, std::vector<fs::path>> remnants_ MAYFLY_GUARDED_BY(files_mutex_);
   // Opening replays the logs into tables and begins new ones, so they start clean.
   bool logs_hold_dropped_ MAYFLY_GUARDED_BY(files_mutex_) = false;
@@ -1004,18 +1176,24 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
   if (!status.ok()) return OpenFailure(status, options.dir);
   std::unique_ptr<rocksdb::DB> db(opened);
   Handle default_handle(nullptr, HandleDeleter{db.get()});
-  std::map<Family, FamilyState> families;
+  std::vector<std::pair<Family, Handle>> found;
   for (std::size_t i = 0; i < handles.size(); ++i) {
     Handle handle(handles[i], HandleDeleter{db.get()});
     if (const std::optional<Family> family = Family::Parse(names[i])) {
-      families[*family].handle = std::move(handle);
+      found.emplace_back(*family, std::move(handle));
     } else {
       default_handle = std::move(handle);
     }
   }
-  auto engine = std::make_unique<RocksDbEngine>(options.dir, std::move(db), tuning,
-                                                options.write_buffer_bytes, watch,
-                                                std::move(default_handle), std::move(families));
+  MAYFLY_ASSIGN_OR_RETURN(std::set<ExpiryDay> swapped,
+                          ReadSwapped(*db, default_handle.get(), names));
+  std::map<Family, FamilyState> families;
+  for (auto& [name, handle] : found) {
+    families[Exchanged(name, swapped)].handle = std::move(handle);
+  }
+  auto engine = std::make_unique<RocksDbEngine>(
+      options.dir, std::move(db), tuning, options.write_buffer_bytes, watch,
+      std::move(default_handle), std::move(families), std::move(swapped));
   engine->ReleaseOldLogs(old_logs);
   return engine;
 }

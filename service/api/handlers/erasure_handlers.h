@@ -1,0 +1,16 @@
+// Destroying less than a date, by people: one person, one message. service/api/openapi.json.
+#ifndef MAYFLY_SERVICE_API_HANDLERS_ERASURE_HANDLERS_H_
+#define MAYFLY_SERVICE_API_HANDLERS_ERASURE_HANDLERS_H_
+
+#include <vector>
+
+#include "service/api/context.h"
+#include "service/api/router.h"
+
+namespace mayfly::service::api {
+
+std::vector<Route> ErasureRoutes(ApiContext& context);
+
+}  // namespace mayfly::service::api
+
+#endif  // MAYFLY_SERVICE_API_HANDLERS_ERASURE_HANDLERS_H_
