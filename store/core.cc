@@ -163,6 +163,7 @@ Status Core::Open() {
     PublishDays();
   }
   MAYFLY_RETURN_IF_ERROR(LoadLatestBirths());
+  for (const ExpiryDay day : OpenDays()) young_words_.NoteWaiting(day);
   MutexLock lock(commit_mutex_);
   return ReloadCounters();
 }
@@ -373,6 +374,7 @@ Status Core::EnsureDay(ExpiryDay day) {
 
 void Core::HideDay(ExpiryDay day) {
   ended_through_ = std::max(ended_through_, day);
+  young_words_.Hide(day);
   std::erase_if(stats_, [&](const auto& entry) { return entry.first.first == day; });
   {
     MutexLock lock(days_mutex_);
@@ -937,6 +939,7 @@ Status Transaction::PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes
   stats->greatest_born = std::max(stats->greatest_born, born);
   ++stats->messages;
   if (!record.withdrawn) {  // not a tombstone of what was never shown
+    if (!record.text.empty()) NoteWords(day, dkey);
     Note(ChangeKind::kMessageReceived, MessageId{day, dkey}.ToString(), record.conversation);
   }
   Put(day, schema::Key(schema::kPointer, dkey),
@@ -1145,7 +1148,48 @@ void Transaction::NoteLookup(AccountId account, const PlatformId& platform_id,
   lookups_.emplace_back(core_.CacheKey(account, platform_id), id);
 }
 
+void Transaction::ForgetWords(const StoredMessage& message) {
+  forgotten_words_[message.id.day].push_back({.message = message.id.bytes,
+                                              .sent_at = message.record.sent_at,
+                                              .account = message.header.account,
+                                              .conversation = message.record.conversation,
+                                              .text = message.record.text});
+  NoteWords(message.id.day, message.id.bytes);
+}
+
+Status Transaction::PutWords() {
+  for (const auto& [day, removals] : forgotten_words_) {
+    const search::VaultPostingKeys keys(core_.vault(), day);
+    auto changes = search::RemoveMessages(core_.engine(), day, keys, removals);
+    if (!changes) {
+      if (changes.error().code != ErrorCode::kCorrupt) return Fail(std::move(changes).error());
+      // Postings that do not open find nothing; the text must go all the same.
+      core_.CountDamage();
+      continue;
+    }
+    for (search::Row& row : changes->put) Put(day, std::move(row.first), std::move(row.second));
+    for (std::string& key : changes->remove) Remove(day, std::move(key));
+  }
+  if (words_.empty()) return {};
+  // Numbered by the first sequence of the commit, so that no two commits share a row.
+  const std::string number = schema::U64(core_.next_sequence_);
+  sequences_taken_ = std::max<std::uint64_t>(sequences_taken_, 1);
+  for (const auto& [day, messages] : words_) {
+    Put(day, schema::Key(schema::kWaiting) + number, codec::Encode(messages));
+  }
+  return {};
+}
+
+// Also after a failure whose outcome is not known: a row that is not there is no harm.
+void Transaction::PublishWords() {
+  if (!forgotten_words_.empty()) core_.young_words_.NoteChanged();
+  for (const auto& [day, messages] : words_) core_.young_words_.NoteWaiting(day);
+  forgotten_words_.clear();
+  words_.clear();
+}
+
 Status Transaction::Commit() {
+  MAYFLY_RETURN_IF_ERROR(PutWords());
   for (const auto& [id, stats] : stats_) {
     Put(id.first, schema::Key(schema::kStats, id.second.value), codec::Encode(stats));
     core_.NoteBirth(id.first, stats.greatest_born);
@@ -1162,6 +1206,7 @@ Status Transaction::Commit() {
   if (heads_moved_) core_.head_moves_.fetch_add(1);  // odd: readers that miss a head look again
   auto committed = core_.engine_->Commit(batch_, core_.options_.durability);
   batch_ = {};
+  PublishWords();
   if (!committed) {
     const bool untold = !std::exchange(changes_, {}).empty();
     // It may have happened all the same. What the caches say about it is worth nothing.

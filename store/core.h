@@ -34,6 +34,8 @@
 #include "store/model/mutex.h"
 #include "store/model/result.h"
 #include "store/schema.h"
+#include "store/search/segment.h"
+#include "store/search/young_words.h"
 #include "store/store.h"
 
 namespace mayfly::store {
@@ -233,6 +235,9 @@ class Core {
   void CountDamage() const { damaged_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t damaged() const { return damaged_.load(std::memory_order_relaxed); }
 
+  // What search keeps in memory.
+  search::YoungWords& young_words() const { return young_words_; }
+
   void SetObserver(ChangeObserver* observer) { observer_ = observer; }
 
  private:
@@ -301,6 +306,8 @@ class Core {
   std::map<AccountId, AccountEntry> accounts_ MAYFLY_GUARDED_BY(accounts_mutex_);
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_ MAYFLY_GUARDED_BY(accounts_mutex_);
   mutable std::map<std::string, std::optional<Zone>> zones_ MAYFLY_GUARDED_BY(accounts_mutex_);
+
+  mutable search::YoungWords young_words_;
 };
 
 // One commit in the making. Holds the commit lock from construction to destruction; what it learned
@@ -331,6 +338,12 @@ class Transaction {
     batch_.Put(Family::Day(day), std::move(key), std::move(value));
   }
   void Remove(ExpiryDay day, std::string key) { batch_.Remove(Family::Day(day), std::move(key)); }
+
+  // The words of a message are to be indexed, anew if they were before. PutMessage notes those of
+  // what it stores.
+  void NoteWords(ExpiryDay day, const Bytes16& message) { words_[day].push_back(message); }
+  // The message, as it was stored, loses its words in the same commit: it gets others, or none.
+  void ForgetWords(const StoredMessage& message);
 
   // `m`, `d` and the date's statistics. The record gets its sequence.
   Status PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes16& dkey, Slot slot,
@@ -365,6 +378,8 @@ class Transaction {
 
  private:
   Result<codec::StatsRecord*> StatsOf(ExpiryDay day, AccountId account);
+  Status PutWords();
+  void PublishWords();
   void Publish();
 
   Core& core_;
@@ -392,6 +407,8 @@ class Transaction {
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_;
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_gone_;
   std::map<AccountId, std::vector<Hole>> holes_;
+  std::map<ExpiryDay, std::vector<Bytes16>> words_;
+  std::map<ExpiryDay, std::vector<search::Removal>> forgotten_words_;
   std::vector<ChangeNotice> changes_;
 };
 

@@ -19,6 +19,10 @@
 //   q reply[16]                             plain: version; exists while the reply is not final
 //   y yblind[16]                            sealed idempotency record
 //   b account[4]                            plain: greatest born, messages stored
+//   t part[1] segment[8] [number[2]]        sealed postings, under day key and index key; parts in
+//                                           search/segment.h
+//   w sequence[8]                           plain: dkeys of messages of one commit whose words no
+//                                           `t` row has yet
 //
 //   blind     label              input
 //   cblind    mf-conversation    public conversation id                    (m, d, h, i)
@@ -27,6 +31,7 @@
 //                                account[4], 'g', public conversation id   (s: pseudo-subject)
 //   lblind    mf-lookup          account[4], platform conversation id      (k)
 //   yblind    mf-idempotency     public conversation id, idempotency key   (y)
+//   -         mf-term            a term of search (its first bits: which bucket of `t`)
 //
 // h, k, c and i lie in the family of the latest expiry that they serve. A message that expires
 // later takes them along into its family and removes the old rows in the same batch; so a purge
@@ -85,6 +90,8 @@ inline constexpr char kReply = 'o';
 inline constexpr char kPending = 'q';
 inline constexpr char kIdempotency = 'y';
 inline constexpr char kStats = 'b';
+inline constexpr char kPosting = 't';
+inline constexpr char kWaiting = 'w';
 
 // Kinds of rows of sys.
 inline constexpr char kAccount = 'a';
@@ -111,6 +118,7 @@ inline constexpr const char* kBlindMessage = "mf-message";
 inline constexpr const char* kBlindSubject = "mf-subject";
 inline constexpr const char* kBlindLookup = "mf-lookup";
 inline constexpr const char* kBlindIdempotency = "mf-idempotency";
+inline constexpr const char* kBlindTerm = "mf-term";
 
 // Labels of purpose keys (KeyVault::PurposeKey).
 inline constexpr const char* kPurposeAccount = "mf-account";

@@ -22,6 +22,7 @@
 #include "store/expiry/purge.h"
 #include "store/keys/key_vault.h"
 #include "store/outbox_queue.h"
+#include "store/search/search.h"
 #include "store/tokens.h"
 
 namespace mayfly::store {
@@ -29,10 +30,14 @@ namespace mayfly::store {
 struct StoreOptions {
   Zone zone = Zone::Utc();  // the organisation's; the second zone of the retention rule
   Durability durability = Durability::kSynced;  // buffered only in benchmarks that say so
+  // Whose word endings search knows (search/tokenizer.h). Counts for what is indexed from now on.
+  std::vector<std::string> search_languages = {"en"};
+  search::IndexLimits search_limits = {};
 };
 
 class Store {
  public:
+  // kInvalidArgument for a language that search does not know.
   // Takes over engine and vault. Drops day families whose keys are gone and opens nothing else; the
   // caller then runs purge().RunOnce(now) before it lets anybody in.
   static Result<std::unique_ptr<Store>> Open(std::unique_ptr<Engine> engine,
@@ -47,6 +52,8 @@ class Store {
   OutboxQueue& outbox();
   AuditLog& audit();
   Purge& purge();
+  search::Search& search();
+  search::SearchIndex& search_index();  // whose CatchUp a thread of the service calls
 
   // Told of every commit from here on; at most one, or null. Before other threads use the store; it
   // must outlive that use.

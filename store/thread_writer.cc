@@ -316,7 +316,9 @@ Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
     if (stored.error().code == ErrorCode::kCorrupt) return false;
     return Fail(std::move(stored).error());
   }
+  StoredMessage before = *stored;
   if (!ApplyEdit(edit, now, stored->record)) return false;
+  transaction_.ForgetWords(before);
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(stored->record)));
@@ -343,6 +345,7 @@ Result<bool> ThreadWriter::Withdraw(const PlatformId& message) {
     return Fail(std::move(stored).error());
   }
   if (stored->record.withdrawn) return false;
+  transaction_.ForgetWords(*stored);
   codec::MessageRecord tombstone;
   tombstone.conversation = stored->record.conversation;
   tombstone.sent_at = stored->record.sent_at;

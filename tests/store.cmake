@@ -17,3 +17,12 @@ mayfly_test(store_accounts_tests
 mayfly_test(store_simulation_tests
   SOURCES property/store_simulation_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS property)
+mayfly_test(search_words_tests
+  SOURCES unit/search_words_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(store_search_tests
+  SOURCES unit/store_search_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(search_property_tests
+  SOURCES property/search_property_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS property)

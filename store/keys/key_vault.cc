@@ -112,6 +112,7 @@ class FileKeyVault final : public KeyVault {
   bool HasDate(ExpiryDay day) const override;
   Result<std::array<std::uint8_t, 16>> Blind(ExpiryDay day, const char* label,
                                              std::string_view input) const override;
+  Result<Pair> PairForPostings(ExpiryDay day) const override;
   Result<Slot> TakeSlot(ExpiryDay day) override;
   Result<Pair> PairFor(ExpiryDay day, Slot slot) const override;
   Status DestroySlots(ExpiryDay day, const std::vector<Slot>& slots) override;
@@ -291,6 +292,12 @@ Result<std::array<std::uint8_t, 16>> FileKeyVault::Blind(ExpiryDay day, const ch
       blind.data(), blind.size(), reinterpret_cast<const std::uint8_t*>(input.data()), input.size(),
       entry->keys.second.bytes().data(), 32, nullptr, personal.data());
   return blind;
+}
+
+Result<Pair> FileKeyVault::PairForPostings(ExpiryDay day) const {
+  const MutexLock lock(mutex_);
+  MAYFLY_ASSIGN_OR_RETURN(const Entry* const entry, FindOpen(day));
+  return PostingPair(entry->keys.first.bytes(), entry->keys.second.bytes(), day);
 }
 
 Result<Slot> FileKeyVault::TakeSlot(ExpiryDay day) {
@@ -511,6 +518,16 @@ Status FileKeyVault::DestroyMonth(AuditMonth month) {
 }
 
 }  // namespace
+
+Pair PostingPair(KeyBytes day_key, KeyBytes index_key, ExpiryDay day) {
+  std::array<std::uint8_t, 4> date;
+  internal::Put32(date.data(), DaysOf(day));
+  Pair pair = P32(day_key, "mf-post-d1", date);
+  Pair other = P32(index_key, "mf-post-i1", date);
+  const WipeAtEnd wipe(other.data(), other.size());
+  for (std::size_t i = 0; i < pair.size(); ++i) pair[i] ^= other[i];
+  return pair;
+}
 
 Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master) {
   internal::EnsureSodium();

@@ -56,6 +56,9 @@ class KeyVault {
   // (at most 16 bytes).
   virtual Result<std::array<std::uint8_t, 16>> Blind(ExpiryDay day, const char* label,
                                                      std::string_view input) const = 0;
+  // Pair of day key and index key, for rows that tell of many people at once: noise when either is
+  // replaced or destroyed. kExpired as with Blind.
+  virtual Result<Pair> PairForPostings(ExpiryDay day) const = 0;
   // Takes a slot that nobody has had. Its key is durable before this returns.
   virtual Result<Slot> TakeSlot(ExpiryDay day) = 0;
   // Pair of the two locks for records of `slot`. kExpired when the date or the slot is destroyed,
@@ -80,6 +83,10 @@ class KeyVault {
   // --- purposes: P32(root, label, ""). For cursors, credentials, tokens, fingerprints.
   virtual Pair PurposeKey(const char* label) const = 0;
 };
+
+// P32(day key, "mf-post-d1", date) XOR P32(index key, "mf-post-i1", date): what PairForPostings
+// gives. For rewriting a date's postings before its new index key is in place.
+Pair PostingPair(KeyBytes day_key, KeyBytes index_key, ExpiryDay day);
 
 struct KeyVaultOptions {
   std::filesystem::path dir;  // keys/
