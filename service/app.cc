@@ -16,6 +16,7 @@
 #include "service/metrics.h"
 #include "service/open_store.h"
 #include "service/sandbox/sandbox.h"
+#include "service/search_job.h"
 #include "service/supervisor/control_client.h"
 #include "service/version.h"
 #include "store/expiry/certain_clock.h"
@@ -117,6 +118,7 @@ class App {
     clock_.RaiseFloor(floor);
     if (hooks_.purge_fail_point) store_->purge().set_fail_point(hooks_.purge_fail_point);
     expiry_.emplace(*store_, clock_);
+    search_.emplace(*store_, clock_);
     // Overdue expiry before the port opens. A date whose keys cannot be destroyed must not be
     // served as if nothing were wrong, but neither must it keep the others hidden: reads hide it by
     // itself, readyz says so, and the job tries again.
@@ -201,6 +203,7 @@ class App {
     if (store_ != nullptr) {
       expiry_->Start();
       MAYFLY_RETURN_IF_ERROR(runners_->StartAll());
+      search_->Start();
     }
     MAYFLY_RETURN_IF_ERROR(control_.SayReady());
     Log(LogLevel::kInfo, store_ != nullptr ? "core.ready" : "core.ready-sealed");
@@ -273,6 +276,7 @@ class App {
     Log(LogLevel::kInfo, "core.draining");
     server_->Drain(config_.drain_deadline / 2);
     if (runners_) runners_->Stop();
+    if (search_) search_->Stop();
     if (expiry_) expiry_->Stop();
     if (store_ != nullptr) {
       if (auto raised = store_->RaiseClockFloor(clock_.Now()); !raised) {
@@ -283,6 +287,7 @@ class App {
     runners_.reset();
     workers_.reset();
     server_.reset();
+    search_.reset();
     expiry_.reset();
     store_.reset();
     Log(LogLevel::kInfo, "core.stopped");
@@ -300,6 +305,7 @@ class App {
   api::HealthView health_;
   std::unique_ptr<store::Store> store_;
   std::optional<ExpiryJob> expiry_;
+  std::optional<SearchJob> search_;
   std::optional<WorkerPool> workers_;
   std::optional<AccountRunners> runners_;
   api::ApiContext context_;

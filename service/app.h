@@ -3,7 +3,7 @@
 // Start order, each step only when the one before holds:
 //   configuration -> logging -> not dumpable -> master key -> sandbox on all threads -> keys ->
 //   store -> overdue expiry -> interrupted replies -> certificate -> port -> accounts ->
-//   expiry thread
+//   expiry thread -> search thread
 // Stop is the reverse. Without a usable master key the service is sealed: it answers health and
 // nothing else, and touches no file.
 #ifndef MAYFLY_SERVICE_APP_H_

@@ -52,7 +52,8 @@ Result<std::unique_ptr<store::Store>> OpenStore(const Config& config, store::Sec
   MAYFLY_ASSIGN_OR_RETURN(
       std::unique_ptr<store::Engine> engine,
       store::OpenRocksDbEngine({.dir = config.store_dir(), .create_if_missing = create}));
-  return store::Store::Open(std::move(engine), std::move(vault), {.zone = config.zone});
+  return store::Store::Open(std::move(engine), std::move(vault),
+                            {.zone = config.zone, .search_languages = config.search_languages});
 }
 
 Status CreateStore(const Config& config) {

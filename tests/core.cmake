@@ -36,8 +36,11 @@ set_tests_properties(first_light_through_proxy PROPERTIES TIMEOUT 900 LABELS e2e
 add_executable(mayfly_bench bench/mayfly_bench.cc)
 target_link_libraries(mayfly_bench PRIVATE mayfly_core mayfly::engines RocksDB::rocksdb-shared)
 target_link_libraries(mayfly_bench PRIVATE mayfly_flags)
+add_executable(search_bench bench/search_bench.cc)
+target_link_libraries(search_bench PRIVATE mayfly::store mayfly::engines RocksDB::rocksdb-shared
+                                           mayfly_flags)
 add_executable(service_bench bench/service_bench.cc)
 target_link_libraries(service_bench PRIVATE mayfly_e2e_support mayfly_flags)
 add_dependencies(service_bench mayfly mayfly-worker mayfly-demo)
-set_target_properties(mayfly_bench service_bench PROPERTIES
+set_target_properties(mayfly_bench search_bench service_bench PROPERTIES
                       RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})

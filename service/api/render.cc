@@ -233,7 +233,8 @@ Response Document(int status, const std::function<void(json::Writer&)>& write) {
 }
 
 Response ListDocument(const Request& request, const std::string& next_cursor,
-                      const std::function<void(json::Writer&)>& write_items) {
+                      const std::function<void(json::Writer&)>& write_items,
+                      const std::function<void(json::Writer&)>& write_more) {
   Response response = Document(200, [&](json::Writer& writer) {
     writer.StartObject();
     writer.Key("items").StartArray();
@@ -241,6 +242,7 @@ Response ListDocument(const Request& request, const std::string& next_cursor,
     writer.EndArray();
     StringOrNull(writer, "next_cursor", next_cursor);
     writer.Field("has_more", !next_cursor.empty());
+    if (write_more) write_more(writer);
     writer.EndObject();
   });
   if (!next_cursor.empty()) {

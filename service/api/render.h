@@ -39,9 +39,10 @@ void TimeField(json::Writer& writer, std::string_view key, const std::optional<T
 // A document written by `write`.
 Response Document(int status, const std::function<void(json::Writer&)>& write);
 // The one shape of lists: items, next_cursor, has_more, and a Link to the next page. `next_cursor`
-// is empty on the last page.
+// is empty on the last page. `write_more` adds members behind them.
 Response ListDocument(const Request& request, const std::string& next_cursor,
-                      const std::function<void(json::Writer&)>& write_items);
+                      const std::function<void(json::Writer&)>& write_items,
+                      const std::function<void(json::Writer&)>& write_more = nullptr);
 
 // Adds a strong ETag over the whole answer: a keyed print of it, behind the revision when it shows
 // a record that people change ("7-4f0c..."). If-Match compares the revision alone, so that what the

@@ -6,6 +6,7 @@
 #include "service/api/handlers/message_handlers.h"
 #include "service/api/handlers/operation_handlers.h"
 #include "service/api/handlers/reply_handlers.h"
+#include "service/api/handlers/search_handlers.h"
 #include "service/api/router.h"
 
 namespace mayfly::service::api {
@@ -18,6 +19,7 @@ Router MakeRouter(ApiContext& context) {
   router.Add(ConversationRoutes(context));
   router.Add(MessageRoutes(context));
   router.Add(ReplyRoutes(context));
+  router.Add(SearchRoutes(context));
   router.Add(ChangeRoutes(context));
   router.Add(OperationRoutes(context));
   return router;

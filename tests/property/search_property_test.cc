@@ -1,5 +1,5 @@
-// Search against a naive reader: whatever was collected, edited, withdrawn, written out, restarted or
-// ended, a search finds exactly the visible messages that say what is looked for, newest first.
+// Search against a naive reader: whatever was collected, edited, withdrawn, written out, restarted
+// or ended, a search finds exactly the visible messages that say what is looked for, newest first.
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -26,10 +26,11 @@ namespace search = store::search;
 // Few enough that they meet, in several scripts and forms.
 const std::vector<std::string>& Vocabulary() {
   static const std::vector<std::string> words = {
-      "letter",   "letters", "written", "writing", "Postcode", "the",  "a",      "depot", "Dépôt",
-      "dépôts",   "naïve",   "naive",   "Straße",  "strasse",  "東京", "東京都", "大学",  "สวัสดี",
-      "ครับ",      "שלום",    "שָׁלוֹם",    "مرحبا",   "привет",   "ёлка", "елка",   "👍",    "🇧🇪",
-      "e\u0301te\u0301", "été",     "42",      "m3",      "x"};
+      "letter", "letters", "written", "writing", "Postcode", "the",    "a",
+      "depot",  "Dépôt",   "dépôts",  "naïve",   "naive",    "Straße", "strasse",
+      "東京",   "東京都",  "大学",    "สวัสดี",    "ครับ",      "שלום",   "שָׁלוֹם",
+      "مرحبا",  "привет",  "ёлка",    "елка",    "👍",        "🇧🇪",     "e\u0301te\u0301",
+      "été",    "42",      "m3",      "x"};
   return words;
 }
 
@@ -113,8 +114,8 @@ class Simulation {
                   .sent_at = now - minutes(Pick(60 * 24 * 5)),
                   .text = Text(),
                   .account = account.id};
-      known.end = ExpiryDayOf(known.sent_at,
-                              {.zone = store_.options().zone, .period = account.retention});
+      known.end =
+          ExpiryDayOf(known.sent_at, {.zone = store_.options().zone, .period = account.retention});
       served.push_back(Incoming(known.conversation, id, known.sent_at, known.text));
       if (StartOf(known.end) > now) fresh.emplace(id, known);
     }
@@ -220,19 +221,16 @@ class Simulation {
 };
 
 TEST(SearchProperty, FindsWhatANaiveReaderFindsInMemory) {
-  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    Simulation(EngineKind::kMemory, seed).Run(250);
+    Simulation(EngineKind::kMemory, seed).Run(150);
     if (HasFailure()) return;
   }
 }
 
 TEST(SearchProperty, FindsWhatANaiveReaderFindsOnDisk) {
-  for (std::uint64_t seed = 7; seed <= 8; ++seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    Simulation(EngineKind::kRocksDb, seed).Run(120);
-    if (HasFailure()) return;
-  }
+  SCOPED_TRACE("seed 7");
+  Simulation(EngineKind::kRocksDb, 7).Run(80);
 }
 
 }  // namespace

@@ -17,11 +17,11 @@ namespace mayfly::testing {
 namespace {
 
 using namespace store::search;
+using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-using std::chrono::milliseconds;
 using Words = std::vector<std::string>;
 
 std::shared_ptr<const Tokenizer> Of(const Words& languages) {
@@ -91,7 +91,9 @@ TEST(Tokenizer, TakesEmojiAndFlagsAsWords) {
 }
 
 TEST(Tokenizer, PassesOverBytesThatAreNoUtf8) {
-  EXPECT_THAT(FormsOf("ab\xff" "cd\xc3"), ElementsAre("ab", "cd"));
+  EXPECT_THAT(FormsOf("ab\xff"
+                      "cd\xc3"),
+              ElementsAre("ab", "cd"));
   EXPECT_THAT(FormsOf("\xed\xa0\x80x"), ElementsAre("x")) << "half a surrogate pair";
   EXPECT_THAT(FormsOf("\u0301\u0301abc"), ElementsAre("abc")) << "marks on nothing";
 }
@@ -117,8 +119,14 @@ TEST(Tokenizer, StopsWhenNobodyWantsMore) {
 TEST(Tokenizer, SharesNoWordsBetweenRunsInAnyOrder) {
   // The words of a text are those of its parts, whatever stands around them.
   std::mt19937 random(3);
-  const Words pieces = {"abc", "\u00e9t\u00e9", "\u6771\u4eac\u5927\u5b66", "\U0001F44D", "42",
-                        "\u05e9\u05dc\u05d5\u05dd", "don't", "\xff"};
+  const Words pieces = {"abc",
+                        "\u00e9t\u00e9",
+                        "\u6771\u4eac\u5927\u5b66",
+                        "\U0001F44D",
+                        "42",
+                        "\u05e9\u05dc\u05d5\u05dd",
+                        "don't",
+                        "\xff"};
   for (int i = 0; i < 500; ++i) {
     std::string text;
     Words expected;
@@ -159,7 +167,7 @@ TEST(Matcher, FindsAccentedWordsHoweverTheyAreTyped) {
     }
   }
   EXPECT_TRUE(Finds("achet\u00e9", "achet\u00e9es", {"fr"}));
-  EXPECT_TRUE(Finds("fahrrad fietsen", "ein Fahrrad, twee fiets", {"de", "nl"}));
+  EXPECT_TRUE(Finds("briefe boek", "ein Brief, twee boeken", {"de", "nl"}));
 }
 
 TEST(Matcher, TakesQuotedWordsAsTheyStand) {
@@ -167,7 +175,8 @@ TEST(Matcher, TakesQuotedWordsAsTheyStand) {
   EXPECT_FALSE(Finds("\"no reply yet\"", "no yet reply"));
   EXPECT_FALSE(Finds("\"letter\"", "letters"));
   EXPECT_TRUE(Finds("\"a a b\"", "a a a b"));
-  EXPECT_TRUE(Finds("\u201cno reply\u201d letters \u00abyet now\u00bb", "no reply; letter; yet now"));
+  EXPECT_TRUE(
+      Finds("\u201cno reply\u201d letters \u00abyet now\u00bb", "no reply; letter; yet now"));
   EXPECT_TRUE(Finds("\"\u6771\u4eac\u5927\u5b66\"", "\u6771\u4eac\u5927\u5b66"));
 }
 
@@ -204,19 +213,38 @@ Bucket SomeBucket() {
 
 TEST(PostingCodec, KeepsItsBytes) {
   EXPECT_EQ(ToHex(EncodeBucket(SomeBucket())),
-            "0103" "000161" "0400017e01" "01026263" "0105" "020164" "0200ffff07");
+            "0103"
+            "000161"
+            "0400017e01"
+            "01026263"
+            "0105"
+            "020164"
+            "0200ffff07");
   const TimePoint at(milliseconds(1'000'000));
   EXPECT_EQ(ToHex(EncodeBlock({{.message = {1}, .terms = 3, .sent_at = at},
                                {.message = {}, .terms = 0, .sent_at = at - milliseconds(5)}})),
-            "0102" "80897a" "01000000000000000000000000000000" "03" "05"
-            "00000000000000000000000000000000" "00");
+            "0102"
+            "80897a"
+            "01000000000000000000000000000000"
+            "03"
+            "05"
+            "00000000000000000000000000000000"
+            "00");
   EXPECT_EQ(ToHex(Encode(SegmentMeta{.documents = 129,
                                      .removed = 2,
                                      .bucket_bits = 3,
                                      .languages = {"en"},
                                      .oldest = at - milliseconds(9),
                                      .block_newest = {at, at - milliseconds(4)}})),
-            "01" "8101" "02" "03" "01" "02656e" "ee887a" "80897a" "04");
+            "01"
+            "8101"
+            "02"
+            "03"
+            "01"
+            "02656e"
+            "ee887a"
+            "80897a"
+            "04");
 }
 
 TEST(PostingCodec, ReadsWhatItWrote) {

@@ -14,15 +14,15 @@ namespace mayfly::testing {
 namespace {
 
 using namespace store;
-using ::testing::Contains;
-using ::testing::ElementsAre;
-using ::testing::Each;
-using ::testing::IsEmpty;
-using ::testing::Not;
-using ::testing::SizeIs;
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
 
 const TimePoint kNow = At("2026-11-22T12:00:00.000Z");
 const ExpiryDay kDay = DayAt("2027-02-22");  // of what is sent now
