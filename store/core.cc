@@ -6,6 +6,8 @@
 #include <span>
 #include <tuple>
 
+#include "store/search/core_keys.h"
+
 namespace mayfly::store {
 namespace {
 
@@ -1159,8 +1161,8 @@ void Transaction::ForgetWords(const StoredMessage& message) {
 
 Status Transaction::PutWords() {
   for (const auto& [day, removals] : forgotten_words_) {
-    const search::VaultPostingKeys keys(core_.vault(), day);
-    auto changes = search::RemoveMessages(core_.engine(), day, keys, removals);
+    const auto keys = search::KeysOfPostings(core_, day);
+    auto changes = search::RemoveMessages(core_.engine(), day, *keys, removals);
     if (!changes) {
       if (changes.error().code != ErrorCode::kCorrupt) return Fail(std::move(changes).error());
       // Postings that do not open find nothing; the text must go all the same.

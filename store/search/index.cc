@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "store/core.h"
+#include "store/search/core_keys.h"
 
 namespace mayfly::store::search {
 namespace {
@@ -167,8 +168,8 @@ Result<bool> SearchIndex::TryWriteOutDay(ExpiryDay day, TimePoint now) {
   YoungWords& young = core_.young_words();
   const std::uint64_t changes = young.changes();
   const std::uint64_t through = young.ReadThrough(day);
-  const VaultPostingKeys keys(core_.vault(), day);
-  MAYFLY_ASSIGN_OR_RETURN(Pair pair, keys.PairOfKeys());
+  const auto keys = KeysOfPostings(core_, day);
+  MAYFLY_ASSIGN_OR_RETURN(Pair pair, keys->PairOfKeys());
   std::size_t damaged = 0;
   MAYFLY_ASSIGN_OR_RETURN(auto heads, ReadHeads(core_.engine(), day, pair, &damaged));
   for (; damaged > 0; --damaged) core_.CountDamage();
@@ -192,7 +193,7 @@ Result<bool> SearchIndex::TryWriteOutDay(ExpiryDay day, TimePoint now) {
           living + table.living() > limits_.joined_messages_max) {
         break;
       }
-      SegmentReader reader(core_.engine(), keys, day, pair, *head);
+      SegmentReader reader(core_.engine(), *keys, day, pair, *head);
       MAYFLY_RETURN_IF_ERROR(ReadSegment(reader, here, table));
       joined.push_back(*head);
     }
@@ -201,7 +202,8 @@ Result<bool> SearchIndex::TryWriteOutDay(ExpiryDay day, TimePoint now) {
   // Its number is that of the last `w` row in it, which is given once.
   std::vector<Row> rows;
   if (!written_before) {
-    MAYFLY_ASSIGN_OR_RETURN(rows, WriteSegment(day, through, table, tokenizer_->languages(), keys));
+    MAYFLY_ASSIGN_OR_RETURN(rows,
+                            WriteSegment(day, through, table, tokenizer_->languages(), *keys));
   }
 
   Transaction transaction(core_, now);

@@ -10,6 +10,7 @@
 
 #include "store/conversations.h"
 #include "store/core.h"
+#include "store/search/core_keys.h"
 
 namespace mayfly::store::search {
 namespace {
@@ -67,8 +68,7 @@ class Search::Run {
         limit_(limit),
         now_(now),
         last_try_(last_try),
-        young_matcher_(query, std::move(tokenizer)),
-        pairs_(core.vault()) {
+        young_matcher_(query, std::move(tokenizer)) {
     if (filter.account) fixed_.push_back({AccountTerm(*filter.account)});
     if (filter.conversation) fixed_.push_back({ConversationTerm(*filter.conversation)});
   }
@@ -102,7 +102,7 @@ class Search::Run {
     schema::ThreadPosition next;  // or not older than it, while it is not opened
     bool opened = false;
     std::vector<schema::ThreadPosition> young;  // those of memory
-    std::unique_ptr<VaultPostingKeys> keys;
+    std::unique_ptr<PostingKeys> keys;
     std::unique_ptr<SegmentReader> reader;
     Numbers numbers;
     std::size_t index = 0;
@@ -169,7 +169,7 @@ class Search::Run {
   }
 
   Status AddSegments(ExpiryDay day) {
-    auto keys = std::make_unique<VaultPostingKeys>(core_.vault(), day);
+    const auto keys = KeysOfPostings(core_, day);
     MAYFLY_ASSIGN_OR_RETURN(Pair pair, keys->PairOfKeys());
     std::size_t damaged = 0;
     auto heads = ReadHeads(core_.engine(), day, pair, &damaged);
@@ -191,7 +191,7 @@ class Search::Run {
       auto source = std::make_shared<Source>();
       source->day = day;
       source->next = {meta.block_newest.front(), Bytes16{}};
-      source->keys = std::make_unique<VaultPostingKeys>(core_.vault(), day);
+      source->keys = KeysOfPostings(core_, day);
       source->reader = std::make_unique<SegmentReader>(core_.engine(), *source->keys, day, pair,
                                                        std::move(head));
       sources_.push_back(std::move(source));
@@ -305,11 +305,7 @@ class Search::Run {
       page_.next = last_;
       return true;
     }
-    const auto stored = core_.FindMessage(id, now_, pairs_);
-    const bool found = stored && Says(*stored);
-    if (!stored && stored.error().code != ErrorCode::kExpired && !HasMoved(stored.error().code)) {
-      return Fail(stored.error());
-    }
+    MAYFLY_ASSIGN_OR_RETURN(const bool found, IsFound(id));
     if (found) {
       if (page_.items.size() == limit_) {
         page_.next = last_item_;
@@ -328,7 +324,17 @@ class Search::Run {
     return false;
   }
 
-  bool Says(const StoredMessage& stored) {
+  // Whether the message, as it is now, is looked for.
+  Result<bool> IsFound(const MessageId& id) const {
+    Pairs pairs(core_.vault());
+    const auto stored = core_.FindMessage(id, now_, pairs);
+    if (stored) return Says(*stored);
+    const ErrorCode code = stored.error().code;
+    if (code == ErrorCode::kExpired || HasMoved(code)) return false;
+    return Fail(stored.error());
+  }
+
+  bool Says(const StoredMessage& stored) const {
     if (stored.record.withdrawn || stored.record.unreadable != UnreadableReason::kNone) {
       return false;
     }
@@ -352,7 +358,6 @@ class Search::Run {
   Matcher young_matcher_;
   std::map<std::vector<std::string>, std::unique_ptr<Matcher>> matchers_;
   std::vector<std::vector<std::string>> fixed_;
-  Pairs pairs_;
   std::vector<SourcePtr> sources_;
   std::set<MessageId> seen_;
   std::size_t opened_ = 0;
