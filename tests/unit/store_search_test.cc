@@ -1,6 +1,8 @@
 // Search over a store: what it finds, when it stops finding it, and what of it lies on disk.
+#include <atomic>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -293,6 +295,41 @@ TEST_P(StoreSearch, TakesOtherLanguagesFromThenOn) {
   store_.options().search_languages = {"xx"};
   store_.Close();
   EXPECT_THROW(store_.Open(), std::runtime_error);
+}
+
+TEST_P(StoreSearch, FindsAllThatWasCommittedBeforeWhileOthersWriteAndIndex) {
+  store_.options().search_limits = {.day_messages_max = 20, .messages_max = 40};
+  store_.Reopen();
+  std::atomic<std::size_t> committed{0};
+  std::atomic<bool> done{false};
+  std::jthread writer([&] {
+    for (int i = 0; i < 60; ++i) {
+      std::vector<CollectedMessage> messages;
+      for (int j = 0; j < 5; ++j) {
+        messages.push_back(Incoming("c", "m" + std::to_string(i) + "-" + std::to_string(j),
+                                    kNow - minutes(i), "letter"));
+      }
+      Collect(messages);
+      committed += 5;
+    }
+    done = true;
+  });
+  std::jthread indexer([&] {
+    while (!done) Must(store_->search_index().CatchUp(kNow));
+  });
+  for (bool last = false; !last;) {
+    last = done;
+    const std::size_t before = committed;
+    std::set<MessageId> found;
+    std::string after;
+    do {
+      const auto page = Find("letter", kNow, {}, after, 200);
+      for (const Message& message : page.items) found.insert(message.id);
+      after = page.next;
+    } while (!after.empty());
+    EXPECT_GE(found.size(), before);
+  }
+  EXPECT_EQ(store_->damaged_records(), 0u);
 }
 
 // --- a new index key
