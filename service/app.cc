@@ -22,6 +22,7 @@
 #include "service/metrics.h"
 #include "service/open_store.h"
 #include "service/sandbox/sandbox.h"
+#include "service/search_job.h"
 #include "service/supervisor/control_client.h"
 #include "service/version.h"
 #include "store/expiry/certain_clock.h"
@@ -212,6 +213,7 @@ class App {
     clock_.Restore(known_time);
     if (hooks_.purge_fail_point) store_->purge().set_fail_point(hooks_.purge_fail_point);
     expiry_.emplace(*store_, clock_, [this] { AskKernel(); });
+    search_.emplace(*store_, clock_);
     // Overdue expiry before the port opens. A date whose keys cannot be destroyed must not be
     // served as if nothing were wrong, but neither must it keep the others hidden: reads hide it by
     // itself, readyz says so, and the job tries again.
@@ -298,6 +300,7 @@ class App {
     expiry_->Start();
     erasure_->Start();
     MAYFLY_RETURN_IF_ERROR(runners_->StartAll());
+    search_->Start();
     MAYFLY_RETURN_IF_ERROR(control_.SayReady());
     Log(LogLevel::kInfo, "core.ready");
     return {};
@@ -407,6 +410,7 @@ class App {
     Log(LogLevel::kInfo, "core.draining");
     server_->Drain(config_.drain_deadline / 2);
     if (runners_) runners_->Stop();
+    if (search_) search_->Stop();
     if (expiry_) expiry_->Stop();
     if (erasure_) erasure_->Stop();
     if (store_ != nullptr) {
@@ -418,6 +422,7 @@ class App {
     workers_.reset();
     server_.reset();
     erasure_.reset();
+    search_.reset();
     expiry_.reset();
     store_.reset();
     Log(LogLevel::kInfo, "core.stopped");
@@ -589,6 +594,7 @@ class App {
   store::SecretKey next_passphrase_key_;  // of a change of passphrase that did not reach its end
   std::optional<ExpiryJob> expiry_;
   std::optional<ErasureJob> erasure_;
+  std::optional<SearchJob> search_;
   std::optional<WorkerPool> workers_;
   std::optional<AccountRunners> runners_;
   api::ApiContext context_;

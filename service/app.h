@@ -3,7 +3,8 @@
 // Start order, each step only when the one before holds:
 //   configuration -> logging -> not dumpable -> master key -> sandbox on all threads -> (sealed:
 //   health and unseal only, until a master key comes) -> keys -> store -> overdue expiry ->
-//   interrupted replies -> certificate -> port -> accounts -> expiry thread
+//   interrupted replies -> certificate -> port -> accounts -> expiry thread ->
+//   erasure thread -> search thread
 // Stop is the reverse. Without a usable master key the service is sealed: it answers health, takes
 // a key over the admin socket or a descriptor, and touches no file.
 #ifndef MAYFLY_SERVICE_APP_H_

@@ -14,6 +14,7 @@
 #include <toml++/toml.h>
 
 #include "connectors/egress.h"
+#include "store/search/tokenizer.h"
 
 namespace mayfly::service {
 namespace {
@@ -119,9 +120,10 @@ class Section {
     return {};
   }
 
-  Status Strings(std::string_view key, std::vector<std::string>* out) {
+  Status Strings(std::string_view key, std::vector<std::string>* out, bool* given = nullptr) {
     const toml::node* node = Take(key);
     if (node == nullptr) return {};
+    if (given != nullptr) *given = true;
     const toml::array* array = node->as_array();
     if (array == nullptr) return Fail(WrongAt(node, key, "must be a list of texts"));
     for (const toml::node& item : *array) {
@@ -391,6 +393,22 @@ Status ReadEgress(Section section, Config* config) {
   return section.Done();
 }
 
+Status ReadSearch(Section section, Config* config) {
+  std::vector<std::string> languages;
+  bool given = false;
+  MAYFLY_RETURN_IF_ERROR(section.Strings("languages", &languages, &given));
+  if (given) config->search_languages = languages;
+  if (!store::search::Tokenizer::Make(config->search_languages)) {
+    std::string known;
+    for (const std::string& code : store::search::KnownLanguages()) {
+      known += (known.empty() ? "" : ", ") + code;
+    }
+    return Fail(section.Wrong("languages",
+                              "must be a list of at most four different languages of: " + known));
+  }
+  return section.Done();
+}
+
 Result<Config> FromTable(const toml::table& table, const fs::path& file) {
   Config config;
   config.file = file;
@@ -401,11 +419,12 @@ Result<Config> FromTable(const toml::table& table, const fs::path& file) {
   Section top(file, "(top level)", &table);
   for (const auto& [key, node] : table) {
     static constexpr std::string_view kSections[] = {
-        "organisation", "paths", "keys", "http", "rate_limits", "polling", "egress", "sandbox"};
+        "organisation", "paths", "keys", "http", "rate_limits", "polling", "egress", "search",
+        "sandbox"};
     if (std::find(std::begin(kSections), std::end(kSections), key.str()) == std::end(kSections)) {
       return Fail(top.WrongAt(&node, "(unknown)",
                               "is not a section; there are organisation, paths, keys, http, "
-                              "rate_limits, polling, egress and sandbox"));
+                              "rate_limits, polling, egress, search and sandbox"));
     }
     if (!node.is_table()) return Fail(top.WrongAt(&node, key.str(), "must be a [section]"));
   }
@@ -419,6 +438,7 @@ Result<Config> FromTable(const toml::table& table, const fs::path& file) {
                                           std::chrono::milliseconds(200), std::chrono::hours(1)));
   MAYFLY_RETURN_IF_ERROR(polling.Done());
   MAYFLY_RETURN_IF_ERROR(ReadEgress(section("egress"), &config));
+  MAYFLY_RETURN_IF_ERROR(ReadSearch(section("search"), &config));
   Section sandbox = section("sandbox");
   MAYFLY_RETURN_IF_ERROR(sandbox.Bool("required", &config.sandbox_required));
   MAYFLY_RETURN_IF_ERROR(sandbox.Done());

@@ -67,6 +67,9 @@ struct Config {
   // [egress]
   connectors::EgressPolicy egress;
 
+  // [search]
+  std::vector<std::string> search_languages{"en"};
+
   // [sandbox]
   bool sandbox_required = true;
 };

@@ -88,7 +88,7 @@ Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool cre
       store::OpenRocksDbEngine({.dir = config.store_dir(), .create_if_missing = create}));
   MAYFLY_ASSIGN_OR_RETURN(
       opened.store, store::Store::Open(std::move(engine), std::move(vault),
-                                       {.zone = config.zone, .p2_grade = opened.standing.grade}));
+                                       {.zone = config.zone, .p2_grade = opened.standing.grade, .search_languages = config.search_languages}));
   return opened;
 }
 

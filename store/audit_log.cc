@@ -36,6 +36,28 @@ Result<Look> AuditLog::LookAtConversation(const Actor& actor, ConversationId con
   return RecordLook(actor, "conversation.look", conversation.ToString(), now);
 }
 
+Result<Look> AuditLog::LookAtSearch(const Actor& actor, TimePoint now) {
+  return RecordLook(actor, "search.look", "search", now);
+}
+
+Status AuditLog::RecordLooksAt(const Actor& actor, const std::set<ConversationId>& conversations,
+                               TimePoint now) {
+  std::vector<std::string> objects;
+  for (const ConversationId& conversation : conversations) {
+    std::string object = conversation.ToString();
+    if (!core_.LookIsCovered(actor.id, object, now)) objects.push_back(std::move(object));
+  }
+  if (objects.empty()) return {};
+  Transaction transaction(core_, now);
+  MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+  for (const std::string& object : objects) {
+    MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "conversation.look", object, "ok"));
+  }
+  MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+  for (const std::string& object : objects) core_.NoteLook(actor.id, object, now);
+  return {};
+}
+
 Result<std::vector<AuditEntry>> AuditLog::Read(std::uint64_t after_sequence,
                                                std::size_t limit) const {
   std::vector<AuditEntry> entries;

@@ -8,6 +8,7 @@
 #define MAYFLY_STORE_AUDIT_LOG_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,7 +27,8 @@ struct AuditEntry {
   TimePoint at;
   std::string actor;       // Actor::id
   std::string request_id;  //
-  std::string action;      // closed list: inbox.look, conversation.look, conversation.change,
+  std::string action;      // closed list: inbox.look, search.look, conversation.look,
+                           // conversation.change,
                            // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
                            // account.change, account.credential, account.disconnect, token.create,
                            // token.revoke, clock.confirm, date.purged, message.destroy,
@@ -60,6 +62,11 @@ class AuditLog {
   // covered by it. An error means: do not answer.
   Result<Look> LookAtInbox(const Actor& actor, TimePoint now);
   Result<Look> LookAtConversation(const Actor& actor, ConversationId conversation, TimePoint now);
+  // That somebody searched; never for what.
+  Result<Look> LookAtSearch(const Actor& actor, TimePoint now);
+  // Of several conversations at once, in one commit.
+  Status RecordLooksAt(const Actor& actor, const std::set<ConversationId>& conversations,
+                       TimePoint now);
   // Oldest first, from `after_sequence` (exclusive) of the months that exist.
   Result<std::vector<AuditEntry>> Read(std::uint64_t after_sequence, std::size_t limit) const;
   // Destroys months that ended more than 12 months before `now`. Idempotent.

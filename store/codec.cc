@@ -9,6 +9,7 @@ namespace {
 constexpr std::size_t kHolesMax = 1u << 20;  // each takes bytes, so the record bounds it
 constexpr std::size_t kOptionsMax = 1u << 20;
 constexpr std::size_t kRulesMax = 1u << 20;
+constexpr std::size_t kWaitingMax = 1u << 20;
 // Far enough for any calendar, near enough that arithmetic on dates cannot overflow.
 constexpr std::int64_t kDayNumberMax = 10'000'000;
 constexpr std::int64_t kMillisecondsMax = kDayNumberMax * 86'400'000;
@@ -455,6 +456,22 @@ Result<Slot> DecodeSlot(std::string_view bytes) {
   if (generation > std::numeric_limits<std::uint16_t>::max()) decoder.Spoil();
   slot.generation = static_cast<std::uint16_t>(generation);
   return Finished(decoder, slot);
+}
+
+std::string Encode(const std::vector<Bytes16>& messages) {
+  Encoder encoder(8 + sizeof(Bytes16) * messages.size());
+  encoder.Varint(messages.size());
+  for (const Bytes16& message : messages) encoder.Fixed(message);
+  return std::move(encoder).Take();
+}
+
+Result<std::vector<Bytes16>> DecodeWaiting(std::string_view bytes) {
+  Decoder decoder(bytes, "row of words to be indexed");
+  std::vector<Bytes16> messages;
+  for (std::size_t i = decoder.Count(kWaitingMax); i > 0 && decoder.ok(); --i) {
+    messages.push_back(decoder.Fixed());
+  }
+  return Finished(decoder, std::move(messages));
 }
 
 std::string Encode(const ConversationId& id) {

@@ -154,6 +154,7 @@ std::string Encode(const StatsRecord& record);
 std::string Encode(const Contact& contact);
 std::string Encode(const Reply& reply);  // without id and expiry, which its key and family say
 std::string Encode(const Slot& slot);
+std::string Encode(const std::vector<Bytes16>& messages);  // w
 std::string Encode(const ConversationId& id);
 std::string EncodeMark();  // a row whose presence is all it says
 
@@ -166,6 +167,7 @@ Result<StatsRecord> DecodeStats(std::string_view bytes);
 Result<Contact> DecodeContact(std::string_view bytes);
 Result<Reply> DecodeReply(std::string_view bytes, const ReplyId& id);
 Result<Slot> DecodeSlot(std::string_view bytes);
+Result<std::vector<Bytes16>> DecodeWaiting(std::string_view bytes);
 Result<ConversationId> DecodeConversationId(std::string_view bytes);
 
 // --- rows of sys

@@ -6,6 +6,8 @@
 #include <span>
 #include <tuple>
 
+#include "store/search/core_keys.h"
+
 namespace mayfly::store {
 namespace {
 
@@ -177,6 +179,7 @@ Status Core::Open() {
   }
   MAYFLY_RETURN_IF_ERROR(LoadLatestBirths());
   MAYFLY_RETURN_IF_ERROR(LoadBlocks());
+  for (const ExpiryDay day : OpenDays()) young_words_.NoteWaiting(day);
   MutexLock lock(commit_mutex_);
   return ReloadCounters();
 }
@@ -198,6 +201,25 @@ Status Core::CheckKeyGeneration() {
   MutexLock lock(commit_mutex_);
   key_generation_ = told;
   return {};
+}
+
+// Whether the store is a copy from before an erasure: the date's index is destroyed, or the slot of
+// its postings.
+bool Core::IsFromBefore(ExpiryDay day, Slot index) const {
+  const auto is_destroyed = [&](const Error& error) {
+    return error.code == ErrorCode::kExpired && vault_->HasDate(day);
+  };
+  const auto blind =
+      vault_->BlindUnder(day, index, schema::kBlindSubject, schema::PostingsInput());
+  if (!blind) return is_destroyed(blind.error());
+  const auto row = Get(day, schema::Key(schema::kSubject, *blind));
+  if (!row || !*row) return false;
+  const auto header = Checked(PeekSealed(**row));
+  if (!header) return false;
+  auto pair = vault_->PairFor(day, header->slot);
+  if (!pair) return is_destroyed(pair.error());
+  sodium_memzero(pair->data(), pair->size());
+  return false;
 }
 
 // A date's first slot is that of its index. Its row is on disk before any that depends on it.
@@ -223,10 +245,8 @@ Status Core::LoadIndex(ExpiryDay day) {
     batch.Put(Family::Day(day), key, codec::Encode(slot));
     MAYFLY_RETURN_IF_ERROR(engine_->Commit(batch, options_.durability));
   }
-  const auto usable = vault_->BlindUnder(day, slot, schema::kBlindConversation, {});
-  if (!usable && usable.error().code == ErrorCode::kExpired && vault_->HasDate(day)) {
-    // The store is a copy from before an erasure, whose index is destroyed. Its rows still open,
-    // but for those that were erased, so that the date can be written anew.
+  if (IsFromBefore(day, slot)) {
+    // Its rows still open, but for those that were erased, so that the date can be written anew.
     Batch batch;
     batch.Put(
         Family::Sys(),
@@ -446,6 +466,7 @@ Status Core::EnsureDay(ExpiryDay day) {
 
 void Core::HideDay(ExpiryDay day) {
   ended_through_ = std::max(ended_through_, day);
+  young_words_.Hide(day);
   std::erase_if(stats_, [&](const auto& entry) { return entry.first.first == day; });
   {
     MutexLock lock(days_mutex_);
@@ -1172,6 +1193,7 @@ Status Transaction::PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes
   stats->greatest_born = std::max(stats->greatest_born, born);
   ++stats->messages;
   if (!record.withdrawn) {  // not a tombstone of what was never shown
+    if (!record.text.empty()) NoteWords(day, dkey);
     Note(ChangeKind::kMessageReceived, MessageId{day, dkey}.ToString(), record.conversation);
   }
   Put(day, schema::Key(schema::kPointer, dkey),
@@ -1388,7 +1410,52 @@ void Transaction::NoteLookup(AccountId account, const PlatformId& platform_id,
   lookups_.emplace_back(core_.CacheKey(account, platform_id), id);
 }
 
+void Transaction::ForgetWords(const StoredMessage& message) {
+  forgotten_words_[message.id.day].push_back({.message = message.id.bytes,
+                                              .sent_at = message.record.sent_at,
+                                              .account = message.header.account,
+                                              .conversation = message.record.conversation,
+                                              .text = message.record.text});
+  NoteWords(message.id.day, message.id.bytes);
+}
+
+Status Transaction::PutWords() {
+  for (const auto& [day, removals] : forgotten_words_) {
+    MAYFLY_ASSIGN_OR_RETURN(const auto slot, FindSlot(day, Subject::Postings()));
+    if (!slot) continue;  // no words of this date were ever written out
+    MAYFLY_ASSIGN_OR_RETURN(const auto keys, search::KeysOfPostings(core_, day, *slot));
+    auto changes = search::RemoveMessages(core_.engine(), day, keys, removals);
+    if (!changes) {
+      if (changes.error().code != ErrorCode::kCorrupt) return Fail(std::move(changes).error());
+      // Postings that do not open find nothing; the text must go all the same.
+      core_.CountDamage();
+      continue;
+    }
+    for (search::Row& row : changes->put) Put(day, std::move(row.first), std::move(row.second));
+    for (std::string& key : changes->remove) Remove(day, std::move(key));
+    // Old copies of these rows end with the slot that sealed them.
+    MAYFLY_RETURN_IF_ERROR(RenewSlot(day, *slot, Reason::kPart));
+  }
+  if (words_.empty()) return {};
+  // Numbered by the first sequence of the commit, so that no two commits share a row.
+  const std::string number = schema::U64(core_.next_sequence_);
+  sequences_taken_ = std::max<std::uint64_t>(sequences_taken_, 1);
+  for (const auto& [day, messages] : words_) {
+    Put(day, schema::Key(schema::kWaiting) + number, codec::Encode(messages));
+  }
+  return {};
+}
+
+// Also after a failure whose outcome is not known: a row that is not there is no harm.
+void Transaction::PublishWords() {
+  if (!forgotten_words_.empty()) core_.young_words_.NoteChanged();
+  for (const auto& [day, messages] : words_) core_.young_words_.NoteWaiting(day);
+  forgotten_words_.clear();
+  words_.clear();
+}
+
 Status Transaction::Commit() {
+  MAYFLY_RETURN_IF_ERROR(PutWords());
   for (const auto& [id, stats] : stats_) {
     Put(id.first, schema::Key(schema::kStats, id.second.value), codec::Encode(stats));
     core_.NoteBirth(id.first, stats.greatest_born);
@@ -1411,6 +1478,7 @@ Status Transaction::Commit() {
   if (heads_moved_) core_.head_moves_.fetch_add(1);  // odd: readers that miss a head look again
   auto committed = core_.engine_->Commit(batch_, core_.options_.durability);
   batch_ = {};
+  PublishWords();
   if (!committed) {
     const bool untold = !std::exchange(changes_, {}).empty();
     // It may have happened all the same. What the caches say about it is worth nothing.

@@ -35,6 +35,8 @@
 #include "store/model/mutex.h"
 #include "store/model/result.h"
 #include "store/schema.h"
+#include "store/search/segment.h"
+#include "store/search/young_words.h"
 #include "store/store.h"
 
 namespace mayfly::store {
@@ -86,6 +88,8 @@ struct Subject {
   static Subject Pseudo(AccountId account, const ConversationId& id) {
     return {schema::PseudoInput(account, id)};
   }
+  // Of the words of a date, which are nobody's own.
+  static Subject Postings() { return {schema::PostingsInput()}; }
   std::string input;  // of the blind value
 };
 // Of replies, heads and everything else that is ours in a conversation.
@@ -289,6 +293,9 @@ class Core {
   void CountDamage() const { damaged_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t damaged() const { return damaged_.load(std::memory_order_relaxed); }
 
+  // What search keeps in memory.
+  search::YoungWords& young_words() const { return young_words_; }
+
   void SetObserver(ChangeObserver* observer) { observer_ = observer; }
 
  private:
@@ -296,6 +303,7 @@ class Core {
   friend class ReaderPairs;
 
   Status CheckKeyGeneration();
+  bool IsFromBefore(ExpiryDay day, Slot index) const;
   Status LoadIndex(ExpiryDay day);
   Status LoadBlocks();
   Status NoteTracked(const Batch& batch);  // commit lock
@@ -368,6 +376,8 @@ class Core {
   std::map<AccountId, AccountEntry> accounts_ MAYFLY_GUARDED_BY(accounts_mutex_);
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_ MAYFLY_GUARDED_BY(accounts_mutex_);
   mutable std::map<std::string, std::optional<Zone>> zones_ MAYFLY_GUARDED_BY(accounts_mutex_);
+
+  mutable search::YoungWords young_words_;
 };
 
 // One commit in the making. Holds the commit lock from construction to destruction; what it learned
@@ -407,6 +417,12 @@ class Transaction {
   }
   void Remove(ExpiryDay day, std::string key) { batch_.Remove(Family::Day(day), std::move(key)); }
 
+  // The words of a message are to be indexed, anew if they were before. PutMessage notes those of
+  // what it stores.
+  void NoteWords(ExpiryDay day, const Bytes16& message) { words_[day].push_back(message); }
+  // The message, as it was stored, loses its words in the same commit: it gets others, or none.
+  void ForgetWords(const StoredMessage& message);
+
   // `m`, `d` and the date's statistics. The record gets its sequence.
   Status PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes16& dkey, Slot slot,
                     AccountId account, Direction direction, TimePoint born,
@@ -442,6 +458,8 @@ class Transaction {
 
  private:
   Result<codec::StatsRecord*> StatsOf(ExpiryDay day, AccountId account);
+  Status PutWords();
+  void PublishWords();
   void Publish();
 
   Core& core_;
@@ -470,6 +488,8 @@ class Transaction {
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_;
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_gone_;
   std::map<AccountId, std::vector<Hole>> holes_;
+  std::map<ExpiryDay, std::vector<Bytes16>> words_;
+  std::map<ExpiryDay, std::vector<search::Removal>> forgotten_words_;
   std::vector<ChangeNotice> changes_;
 };
 

@@ -166,7 +166,11 @@ std::string PseudoInput(AccountId account, const ConversationId& conversation) {
   return U32(account.value).append("g").append(View(conversation.bytes));
 }
 
-bool IsPseudoInput(std::string_view input) { return input.size() == 4 + 1 + 16 && input[4] == 'g'; }
+std::string PostingsInput() { return U32(0).append("w"); }
+
+bool IsPseudoInput(std::string_view input) {
+  return (input.size() == 4 + 1 + 16 && input[4] == 'g') || input == PostingsInput();
+}
 
 std::string BlockInput(AccountId account, const std::string& platform_conversation) {
   return U32(account.value).append("k").append(platform_conversation);

@@ -22,6 +22,10 @@
 //   q reply[16]                             plain: version; exists while the reply is not final
 //   y yblind[16]                            sealed idempotency record
 //   b account[4]                            plain: greatest born, messages stored
+//   t part[1] segment[8] [number[2]]        sealed postings, under day key and index key; parts in
+//                                           search/segment.h
+//   w sequence[8]                           plain: dkeys of messages of one commit whose words no
+//                                           `t` row has yet
 //   f fblind[16]                            plain: what was born until then does not come back
 //   x                                       plain: slot, generation     the date's index
 //
@@ -34,6 +38,7 @@
 //   yblind  y           id key  mf-idempotency   public conversation id, idempotency key
 //   fblind  f           id key  mf-block         account[4], 'p', platform person id
 //           f           id key  mf-block         account[4], 'k', platform conversation id
+//   -       t           index   mf-term          a term of search (its first bits: which bucket)
 //
 // h, k, c and i lie in the family of the latest expiry that they serve. A message that expires
 // later takes them along into its family and removes the old rows in the same batch; so a purge
@@ -59,7 +64,7 @@
 //   p id[16]                                sealed: the erasure of a person that is under way
 //   y day[4]                                plain: the date is to be rewritten under a new index
 //   s day[4] slot[4] generation[2]          plain: what it seals is to get another slot
-//   h day[4] dkey[16]                       plain: withdrawn, and hidden only for now: since, account
+//   h day[4] dkey[16]                       plain: withdrawn, hidden only for now: since, account
 //   k account[4]                            plain: when its latest withdrawals were believed
 //   d at_ms[8] id[16]                       plain: receipt of what was destroyed before its date
 //   l                                       plain: certain time, and when it was written
@@ -102,6 +107,8 @@ inline constexpr char kIdempotency = 'y';
 inline constexpr char kStats = 'b';
 inline constexpr char kBlock = 'f';
 inline constexpr char kIndex = 'x';
+inline constexpr char kPosting = 't';
+inline constexpr char kWaiting = 'w';
 
 // Kinds of rows of sys.
 inline constexpr char kAccount = 'a';
@@ -137,6 +144,7 @@ inline constexpr const char* kBlindLookup = "mf-lookup";
 inline constexpr const char* kBlindMessage = "mf-message";
 inline constexpr const char* kBlindIdempotency = "mf-idempotency";
 inline constexpr const char* kBlindBlock = "mf-block";
+inline constexpr const char* kBlindTerm = "mf-term";
 
 // Labels of purpose keys (KeyVault::PurposeKey).
 inline constexpr const char* kPurposeAccount = "mf-account";
@@ -200,7 +208,10 @@ std::string MessageInput(AccountId account, const std::string& platform_id);
 std::string LookupInput(AccountId account, const std::string& platform_id);
 std::string PersonInput(AccountId account, const std::string& platform_id);
 std::string PseudoInput(AccountId account, const ConversationId& conversation);
-bool IsPseudoInput(std::string_view input);  // of a subject
+// Of the words of a date, which are sealed for nobody in particular (search).
+std::string PostingsInput();
+// Of a subject that is no person: a conversation's, or that of postings.
+bool IsPseudoInput(std::string_view input);
 std::string BlockInput(AccountId account, const std::string& platform_conversation);
 std::string IdempotencyInput(const ConversationId& conversation, const std::string& key);
 

@@ -7,8 +7,10 @@
 namespace mayfly::store {
 
 struct Store::Impl {
-  Impl(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault, const StoreOptions& options)
-      : core(std::move(engine), std::move(vault), options) {}
+  Impl(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault, const StoreOptions& options,
+       std::shared_ptr<const search::Tokenizer> tokenizer)
+      : core(std::move(engine), std::move(vault), options),
+        search_index(core, std::move(tokenizer), options.search_limits) {}
 
   Core core;
   Accounts accounts{core};
@@ -19,12 +21,16 @@ struct Store::Impl {
   AuditLog audit{core};
   Purge purge{core};
   Erasure erasure{core};
+  search::SearchIndex search_index;
+  search::Search search{core, search_index};
 };
 
 Result<std::unique_ptr<Store>> Store::Open(std::unique_ptr<Engine> engine,
                                            std::unique_ptr<KeyVault> vault,
                                            const StoreOptions& options) {
-  auto impl = std::make_unique<Impl>(std::move(engine), std::move(vault), options);
+  MAYFLY_ASSIGN_OR_RETURN(auto tokenizer, search::Tokenizer::Make(options.search_languages));
+  auto impl =
+      std::make_unique<Impl>(std::move(engine), std::move(vault), options, std::move(tokenizer));
   MAYFLY_RETURN_IF_ERROR(impl->core.Open());
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
@@ -42,6 +48,8 @@ OutboxQueue& Store::outbox() { return impl_->outbox; }
 AuditLog& Store::audit() { return impl_->audit; }
 Purge& Store::purge() { return impl_->purge; }
 Erasure& Store::erasure() { return impl_->erasure; }
+search::Search& Store::search() { return impl_->search; }
+search::SearchIndex& Store::search_index() { return impl_->search_index; }
 
 Result<std::optional<ClockRecord>> Store::LoadClock() const {
   const Core& core = impl_->core;

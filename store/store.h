@@ -25,6 +25,7 @@
 #include "store/keys/key_vault.h"
 #include "store/model/clock.h"
 #include "store/outbox_queue.h"
+#include "store/search/search.h"
 #include "store/tokens.h"
 
 namespace mayfly::store {
@@ -33,10 +34,14 @@ struct StoreOptions {
   Zone zone = Zone::Utc();  // the organisation's; the second zone of the retention rule
   Durability durability = Durability::kSynced;  // buffered only in benchmarks that say so
   P2Grade p2_grade = P2Grade::kC;               // of destructions here; stands on their receipts
+  // Whose word endings search knows (search/tokenizer.h). Counts for what is indexed from now on.
+  std::vector<std::string> search_languages = {"en"};
+  search::IndexLimits search_limits = {};
 };
 
 class Store {
  public:
+  // kInvalidArgument for a language that search does not know.
   // Takes over engine and vault. kSealed, field "keys-rolled-back", when the vault is an older copy
   // than the one that this store was used with last. Drops day families whose keys are gone and
   // opens nothing else; the caller then runs purge().RunOnce(now) and
@@ -54,6 +59,8 @@ class Store {
   AuditLog& audit();
   Purge& purge();
   Erasure& erasure();
+  search::Search& search();
+  search::SearchIndex& search_index();  // whose CatchUp a thread of the service calls
 
   // Told of every commit from here on; at most one, or null. Before other threads use the store; it
   // must outlive that use.

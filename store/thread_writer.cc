@@ -351,9 +351,11 @@ Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
     }
     return Fail(std::move(stored).error());
   }
+  StoredMessage before = *stored;
   if (!ApplyEdit(edit, now, stored->record)) return false;
   MAYFLY_RETURN_IF_ERROR(
       transaction_.RenewSlot(id->day, stored->header.slot, Transaction::Reason::kEdited));
+  transaction_.ForgetWords(before);
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(stored->record)));
@@ -411,6 +413,7 @@ Status ThreadWriter::PutTombstone(const StoredMessage& stored, Transaction::Reas
 }
 
 Status ThreadWriter::HideFromHead(const StoredMessage& stored) {
+  transaction_.ForgetWords(stored);
   transaction_.Note(ChangeKind::kMessageWithdrawn, stored.id.ToString(),
                     stored.record.conversation);
   withdrawn_.insert(stored.id);
@@ -467,6 +470,7 @@ Result<bool> ThreadWriter::Restore(const MessageId& message) {
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       message.day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(stored->record)));
+  transaction_.NoteWords(message.day, message.bytes);
   transaction_.Note(ChangeKind::kMessageReceived, message.ToString(), stored->record.conversation);
   auto thread = FindById(stored->record.conversation);
   if (!thread) {

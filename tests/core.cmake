@@ -45,8 +45,11 @@ foreach(program mayfly_bench mayfly_bench_unsealed)
                                            mayfly_flags)
 endforeach()
 add_dependencies(mayfly_bench mayfly_bench_unsealed)
+add_executable(search_bench bench/search_bench.cc)
+target_link_libraries(search_bench PRIVATE mayfly::store mayfly::engines RocksDB::rocksdb-shared
+                                           mayfly_flags)
 add_executable(service_bench bench/service_bench.cc)
 target_link_libraries(service_bench PRIVATE mayfly_e2e_support mayfly_flags)
 add_dependencies(service_bench mayfly mayfly-worker mayfly-demo)
-set_target_properties(mayfly_bench mayfly_bench_unsealed service_bench PROPERTIES
+set_target_properties(mayfly_bench mayfly_bench_unsealed search_bench service_bench PROPERTIES
                       RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})

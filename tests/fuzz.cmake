@@ -26,6 +26,7 @@ mayfly_fuzzer(http_head
   LIBRARIES mayfly::model Boost::headers)
 mayfly_fuzzer(frames SOURCES fuzz/frames_fuzz.cc LIBRARIES mayfly::link mayfly_protocols)
 mayfly_fuzzer(codec SOURCES fuzz/codec_fuzz.cc LIBRARIES mayfly::store)
+mayfly_fuzzer(search SOURCES fuzz/search_fuzz.cc LIBRARIES mayfly::store)
 mayfly_fuzzer(key_file SOURCES fuzz/key_file_fuzz.cc LIBRARIES mayfly::keys PkgConfig::sodium)
 # One for each line of connectors.def; the folder's own fuzz.cc has the parsers and what they promise.
 foreach(platform IN LISTS MAYFLY_PLATFORMS)

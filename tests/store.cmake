@@ -28,3 +28,12 @@ set_target_properties(store_fault_tests PROPERTIES ENABLE_EXPORTS ON)
 mayfly_test(store_keys_tests
   SOURCES unit/store_keys_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(search_words_tests
+  SOURCES unit/search_words_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(store_search_tests
+  SOURCES unit/store_search_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(search_property_tests
+  SOURCES property/search_property_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS property)

@@ -262,7 +262,8 @@ Response Document(int status, const std::function<void(json::Writer&)>& write,
 
 Response ListDocument(const Request& request, const std::string& next_cursor,
                       const std::function<void(json::Writer&)>& write_items,
-                      std::size_t bytes_hint) {
+                      std::size_t bytes_hint,
+                      const std::function<void(json::Writer&)>& write_more) {
   const auto write = [&](json::Writer& writer) {
     writer.StartObject();
     writer.Key("items").StartArray();
@@ -270,6 +271,7 @@ Response ListDocument(const Request& request, const std::string& next_cursor,
     writer.EndArray();
     StringOrNull(writer, "next_cursor", next_cursor);
     writer.Field("has_more", !next_cursor.empty());
+    if (write_more) write_more(writer);
     writer.EndObject();
   };
   Response response = Document(200, write, bytes_hint);

@@ -49,10 +49,11 @@ std::size_t RenderedBytes(const std::vector<Message>& messages);
 Response Document(int status, const std::function<void(json::Writer&)>& write,
                   std::size_t bytes_hint = 0);
 // The one shape of lists: items, next_cursor, has_more, and a Link to the next page. `next_cursor`
-// is empty on the last page.
+// is empty on the last page. `write_more` adds members behind them.
 Response ListDocument(const Request& request, const std::string& next_cursor,
                       const std::function<void(json::Writer&)>& write_items,
-                      std::size_t bytes_hint = 0);
+                      std::size_t bytes_hint = 0,
+                      const std::function<void(json::Writer&)>& write_more = nullptr);
 
 // Adds a strong ETag over the whole answer: a keyed print of it, behind the revision when it shows
 // a record that people change ("7-4f0c..."). If-Match compares the revision alone, so that what the

@@ -7,6 +7,7 @@
 #include "service/api/handlers/message_handlers.h"
 #include "service/api/handlers/operation_handlers.h"
 #include "service/api/handlers/reply_handlers.h"
+#include "service/api/handlers/search_handlers.h"
 #include "service/api/router.h"
 
 namespace mayfly::service::api {
@@ -19,6 +20,7 @@ Router MakeRouter(ApiContext& context) {
   router.Add(ConversationRoutes(context));
   router.Add(MessageRoutes(context));
   router.Add(ReplyRoutes(context));
+  router.Add(SearchRoutes(context));
   router.Add(ChangeRoutes(context));
   router.Add(ErasureRoutes(context));
   router.Add(OperationRoutes(context));

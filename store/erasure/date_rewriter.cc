@@ -42,6 +42,8 @@ constexpr Kind kKinds[] = {
     {schema::kSubject, Call<&DateRewriter::CarrySubject>},
     {schema::kIndex, StayBehind},  // it has its own
     {schema::kIdempotency, CarrySealed<schema::kIdempotency>},
+    {schema::kPosting, StayBehind},  // every message is indexed anew
+    {schema::kWaiting, StayBehind},  // so all of them wait
 };
 
 }  // namespace
@@ -219,6 +221,7 @@ Status DateRewriter::CarryMessage(std::string_view key, std::string_view value) 
   if (batch_.changes.size() == before) return {};
   Emit(schema::Key(schema::kPointer, position->dkey),
        codec::Encode(codec::PointerRecord{.cblind = *cblind, .sent_at = position->sent_at}));
+  if (!removing_) waiting_.push_back(position->dkey);
   return {};
 }
 
@@ -312,7 +315,16 @@ Status DateRewriter::WriteStats() {
   return {};
 }
 
+// The numbers of these rows are below those that commits give, which count every message.
+void DateRewriter::WriteWaiting() {
+  if (waiting_.empty()) return;
+  batch_.Put(Family::Twin(day_), schema::Key(schema::kWaiting) + schema::U64(++waiting_rows_),
+             codec::Encode(waiting_));
+  waiting_.clear();
+}
+
 Status DateRewriter::Flush() {
+  WriteWaiting();
   if (batch_.changes.empty()) return {};
   MAYFLY_RETURN_IF_ERROR(core_.engine().Commit(batch_, Durability::kUnlogged));
   batch_ = {};

@@ -62,6 +62,7 @@ class DateRewriter {
   Result<bool> Lives(char kind, std::string_view key, const SealedHeader& header);
   Result<std::optional<Bytes16>> NewConversationBlind(std::string_view key, std::string_view value);
   Status WriteStats();
+  void WriteWaiting();
   Status Flush();
 
   Core& core_;
@@ -76,6 +77,8 @@ class DateRewriter {
   std::set<std::string> dropped_replies_;
   // Messages of one conversation follow each other.
   std::optional<std::pair<std::string, Bytes16>> conversation_;  // old blind value, new one
+  std::vector<Bytes16> waiting_;  // messages whose words are to be indexed
+  std::uint64_t waiting_rows_ = 0;
   bool removing_ = false;
   Batch batch_;
 };

@@ -583,6 +583,7 @@ Status Erasure::RewriteDate(ExpiryDay day, TimePoint now) {
     MAYFLY_RETURN_IF_ERROR(core_.engine().SwapTwin(day));
     core_.ReplaceIndex(day, rewriter.index());
     core_.ForgetStats(day);
+    core_.young_words().BeginAnew(day);
     return {};
   };
   const Status replaced = replace();
@@ -668,7 +669,7 @@ Status Erasure::RewriteDates(TimePoint now) {
 // Gives the next rows that `from` seals their new slot. True when there may be more.
 Result<bool> Erasure::MoveRows(ExpiryDay day, Slot from, Slot to, std::string& position,
                                TimePoint now) {
-  static constexpr std::string_view kPlain = {"dqbfx", 5};
+  static constexpr std::string_view kPlain = {"dqbfxw", 6};
   Transaction transaction(core_, now);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
   ScanOptions options{.limit = kRowsAtOnce};

@@ -67,6 +67,10 @@ TEST_P(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
 
   // An administrator may connect accounts and never reads.
   EXPECT_EQ(service_.Ask("administrator", "GET", "/v1/messages/" + message).status, 403);
+  // Found in the sandboxed core by a word of it; what was looked for is in no log either.
+  const Answer found = service_.Ask("comms", "GET", "/v1/search?q=vermilion+table");
+  EXPECT_EQ(found.status, 200) << found.body;
+  EXPECT_THAT(found.body, HasSubstr(message));
 
   // Answered: the citizen sees it, exactly once.
   const Answer queued = Reply(reply_text, message);

@@ -43,6 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CheckOne<Contact>(bytes, codec::DecodeContact(bytes), codec::Encode);
   CheckOne<Reply>(bytes, codec::DecodeReply(bytes, ReplyId{}), codec::Encode);
   CheckOne<Slot>(bytes, codec::DecodeSlot(bytes), codec::Encode);
+  CheckOne<std::vector<Bytes16>>(bytes, codec::DecodeWaiting(bytes), codec::Encode);
   CheckOne<ConversationId>(bytes, codec::DecodeConversationId(bytes), codec::Encode);
   CheckOne<Account>(bytes, codec::DecodeAccount(bytes), codec::Encode);
   CheckOne<Credential>(bytes, codec::DecodeCredential(bytes), codec::Encode);

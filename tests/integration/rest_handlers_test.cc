@@ -953,12 +953,18 @@ TEST_F(RestTest, EveryReadPathForgetsAtTheMillisecond) {
 
   EXPECT_THAT(statuses(), ElementsAre(200, 200, 200, 200, 200));
   EXPECT_THAT(Ids(Ask(Role::kComms, "GET", "/v1/conversations")), ElementsAre(conversation));
+  EXPECT_THAT(Ids(Ask(Role::kComms, "GET", "/v1/search?q=planted")), ElementsAre(message));
   clock_.Set(end);  // nobody has purged anything
   EXPECT_THAT(statuses(), ElementsAre(410, 410, 404, 404, 404));
   const Response list =
       Ask(Role::kComms, "GET", "/v1/conversations", "", {{"If-None-Match", list_tag}});
   EXPECT_EQ(list.status, 200);
   EXPECT_THAT(Ids(list), IsEmpty());
+  const Response found = Ask(Role::kComms, "GET", "/v1/search?q=planted");
+  EXPECT_EQ(found.status, 200);
+  EXPECT_THAT(Ids(found), IsEmpty());
+  EXPECT_THAT(found.body, ::testing::Not(HasSubstr("planted")));
+  EXPECT_THAT(found.body, HasSubstr("\"reaches_back_to\":null"));
   EXPECT_EQ(PostReply(conversation, "late", message, "k2").status, 404);
   EXPECT_EQ(Ask(Role::kComms, "PATCH", "/v1/conversations/" + conversation, R"({"unread":true})",
                 {{"If-Match", "*"}})
@@ -994,6 +1000,101 @@ TEST_F(RestTest, LooksAreRecordedOnceInFiveMinutesAndNotFoundLeavesNoTrace) {
   EXPECT_EQ(looks("conversation.look"), 2);
   EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/conversations/cnv_" + std::string(32, '0')).status, 404);
   EXPECT_EQ(looks("conversation.look"), 2);
+}
+
+// --- search
+
+TEST_F(RestTest, SearchFindsMessagesAndSaysHowFarItReaches) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "Where is my postcode lookup?", At("2026-03-01T10:00:00Z"));
+  Receive(account, "bob", "m2", "Two lookups of postcodes", At("2026-03-02T10:00:00Z"));
+  Receive(account, "bob", "m3", "Thank you", At("2026-03-03T10:00:00Z"));
+  const Response found = Ask(Role::kComms, "GET", "/v1/search?q=postcode+lookup");
+  ASSERT_EQ(found.status, 200) << found.body;
+  const auto ids = Ids(found);
+  ASSERT_EQ(ids.size(), 2u);
+  EXPECT_EQ(Text(Body(found), "reaches_back_to"), "2026-03-01T10:00:00.000Z");
+  EXPECT_EQ(Text(Body(found).Find("items")->AsArray()->at(0), "text"), "Two lookups of postcodes");
+
+  const auto one = [&](const std::string& more) {
+    const Response response = Ask(Role::kComms, "GET", "/v1/search?q=postcode" + more);
+    EXPECT_EQ(response.status, 200) << response.body;
+    return Ids(response);
+  };
+  EXPECT_THAT(one("+%22of+postcodes%22"), ElementsAre(ids[0]));
+  EXPECT_THAT(one("&sent_before=2026-03-02T00:00:00Z"), ElementsAre(ids[1]));
+  EXPECT_THAT(one("&sent_from=2026-03-02T00:00:00Z"), ElementsAre(ids[0]));
+  EXPECT_THAT(one("&account=" + account), ElementsAre(ids[0], ids[1]));
+  for (const char* nothing : {"&account=acc_99", "&account=x", "&conversation=x"}) {
+    EXPECT_THAT(one(nothing), IsEmpty());
+  }
+  const json::Value body = Body(found);
+  const std::string conversation = Text(body.Find("items")->AsArray()->at(1), "conversation");
+  EXPECT_THAT(one("&conversation=" + conversation), ElementsAre(ids[1]));
+
+  const Response first = Ask(Role::kComms, "GET", "/v1/search?q=postcode&limit=1");
+  EXPECT_THAT(Ids(first), ElementsAre(ids[0]));
+  const std::string cursor = Text(Body(first), "next_cursor");
+  EXPECT_THAT(cursor, ::testing::Not(HasSubstr("postcode")));
+  EXPECT_THAT(one("&limit=1&cursor=" + cursor), ElementsAre(ids[1]));
+  for (const std::string other : {"/v1/search?q=postcodes&cursor=",
+                                  "/v1/search?q=postcode&sent_from=2026-03-01T00:00:00Z&cursor=",
+                                  "/v1/conversations?cursor="}) {
+    EXPECT_EQ(WordOf(Ask(Role::kComms, "GET", other + cursor)), "cursor-invalid") << other;
+  }
+}
+
+TEST_F(RestTest, ASearchThatCannotBeIsRefusedWithItsPlaceAndARemedyAndWithoutItsWords) {
+  Receive(Connect(), "ada", "m1", "planted");
+  std::string many;
+  for (int i = 0; i < 10'000; ++i) many += "quagga+";
+  const std::map<std::string, std::string> wrong = {{"", "no word"},
+                                                    {"?q=", "no word"},
+                                                    {"?q=+%2C.%21", "no word"},
+                                                    {"?q=%22quagga", "partner"},
+
+                                                    {"?q=" + many.substr(0, 7 * 200), "1024 bytes"},
+                                                    {"?q=" + many.substr(0, 7 * 17), "16 words"}};
+  for (const auto& [query, remedy] : wrong) {
+    const Response response = Ask(Role::kComms, "GET", "/v1/search" + query);
+    EXPECT_EQ(response.status, 400) << remedy;
+    EXPECT_EQ(WordOf(response), "validation") << remedy;
+    EXPECT_EQ(PointerOf(response), "q") << remedy;
+    EXPECT_THAT(Text(Body(response), "detail"), HasSubstr(remedy));
+    EXPECT_THAT(response.body, ::testing::Not(HasSubstr("quagga")));
+  }
+  EXPECT_EQ(PointerOf(Ask(Role::kComms, "GET", "/v1/search?q=a&sent_from=yesterday")), "sent_from");
+  EXPECT_EQ(PointerOf(Ask(Role::kComms, "GET", "/v1/search?q=a&limit=0")), "limit");
+  // What does not get past the listener: 10,000 words, and bytes that are no UTF-8.
+  const auto refused = [](const std::string& query) {
+    const auto head =
+        ParseHead("GET /v1/search?q=" + query + " HTTP/1.1\r\nHost: mayfly\r\n\r\n", {});
+    return head ? 200 : head.error().status;
+  };
+  EXPECT_EQ(refused(many.substr(0, 9'000)), 414);
+  EXPECT_EQ(refused(many), 400) << "read as a whole; the listener stops at its first 8 KiB";
+  EXPECT_EQ(refused("quagga%FF"), 400);
+  // Every other shape of text is a search.
+  for (const char* text : {"a", "%F0%9F%91%8D", "%D7%A9%D7%9C%D7%95%D7%9D", "e%CC%81te%CC%81",
+                           "%E6%9D%B1%E4%BA%AC%E5%A4%A7%E5%AD%A6", "the", "%E2%80%8Fabc"}) {
+    EXPECT_EQ(Ask(Role::kComms, "GET", std::string("/v1/search?q=") + text).status, 200) << text;
+  }
+}
+
+TEST_F(RestTest, WhatWasSearchedForIsInNoAuditEntry) {
+  Receive(Connect(), "ada", "m1", "zebrafish");
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/search?q=zebrafish").status, 200);
+  EXPECT_EQ(Ask(Role::kPrivacy, "GET", "/v1/search?q=zebrafish").status, 403);
+  bool searched = false;
+  const auto entries = store_->audit().Read(0, 1000);
+  ASSERT_TRUE(entries.has_value());
+  for (const auto& entry : *entries) {
+    searched = searched || entry.action == "search.look";
+    for (const std::string& text : {entry.action, entry.object, entry.outcome, entry.actor}) {
+      EXPECT_THAT(text, ::testing::Not(HasSubstr("zebra")));
+    }
+  }
+  EXPECT_TRUE(searched);
 }
 
 // --- replies
@@ -1295,6 +1396,7 @@ TEST_F(RestTest, EveryGetHasATagOrIsOfThisInstantAndHeadSaysTheSame) {
     if (route.method != "GET" || route.access == Access::kAdminSocket) continue;
     SCOPED_TRACE(route.pattern);
     std::string target = route.pattern;
+    if (target == "/v1/search") target += "?q=question";
     for (const auto& [name, value] : captures) {
       const std::size_t at = target.find(name);
       if (at != std::string::npos) target.replace(at, name.size(), value);

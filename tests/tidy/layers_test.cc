@@ -74,12 +74,14 @@ const std::vector<HeaderRule>& HeaderRules() {
        {"store/keys/", "store/model/", "service/api/", "service/demo/",
         "connectors/*/simulator*.cc",
         // Wiping, comparing and random ids; sealing itself stays in store/keys.
-        "store/audit_log.cc", "store/core.cc", "store/outbox_queue.cc", "store/tokens.cc"},
+        "store/audit_log.cc", "store/core.cc", "store/outbox_queue.cc", "store/tokens.cc",
+        "store/search/"},
        "cryptography stays where it can be reviewed"},
       {{"zstd"}, {"store/keys/"}, "compression is part of sealing"},
       {{"unicode/"},
-       {"connectors/graphemes.cc", "connectors/mentions.cc"},
-       "ICU stays behind connectors/graphemes.h and connectors/mentions.h"},
+       {"connectors/graphemes.cc", "connectors/mentions.cc", "store/search/tokenizer.cc"},
+       "ICU stays behind connectors/graphemes.h, connectors/mentions.h and the tokenizer"},
+      {{"libstemmer"}, {"store/search/tokenizer.cc"}, "stemming stays behind the tokenizer"},
       {{"toml++/"}, {"service/config.cc"}, "TOML stays inside the configuration"},
       {{"CLI/"},
        {"service/command_line.cc", "service/demo/"},
@@ -130,6 +132,9 @@ const std::vector<WordRule>& WordRules() {
            "store/accounts.cc", "store/collection.cc", "store/conversations.cc",
            "store/outbox_queue.cc", "store/tokens.cc", "store/erasure/erasure.cc",
            "store/erasure/date_rewriter.cc",
+           "store/outbox_queue.cc", "store/tokens.cc",
+           // Words of messages and of queries.
+           "store/search/index.cc", "store/search/query.cc", "store/search/segment.cc",
            // Frames between core and worker, and the sealing of a rotated credential.
            "service/link/convert.cc", "service/worker/worker.cc",
            // A passphrase becomes a key.
@@ -162,6 +167,7 @@ const std::set<std::pair<std::string, std::string>>& KnownPairs() {
       {"service/api", "service/api/handlers"},  // the table of routes, and what a handler is given
       {"store", "store/erasure"},               // Store hands out Erasure; it works on the core
       {"store", "store/expiry"},                // Store hands out Purge; Purge works on the core
+      {"store", "store/search"},                // Store hands out Search; Search works on the core
   };
   return pairs;
 }

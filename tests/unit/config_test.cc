@@ -71,6 +71,24 @@ TEST(Config, TheSourcesOfTheMasterKey) {
   }
 }
 
+TEST(Config, TheLanguagesOfSearchAreRead) {
+  EXPECT_THAT(ParseConfig(Good(), "/etc/m.toml")->search_languages, ::testing::ElementsAre("en"));
+  for (const auto& [given, expected] : std::map<std::string, std::vector<std::string>>{
+           {"[]", {}}, {"[\"nl\", \"fr\"]", {"nl", "fr"}}}) {
+    const auto config =
+        ParseConfig(Good() + "\n[search]\nlanguages = " + given + "\n", "/etc/m.toml");
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->search_languages, expected);
+  }
+  for (const char* wrong : {"[\"xx\"]", "\"en\"", "[1]", "[\"en\", \"en\"]",
+                            "[\"en\", \"fr\", \"de\", \"nl\", \"es\"]"}) {
+    const auto config =
+        ParseConfig(Good() + "\n[search]\nlanguages = " + wrong + "\n", "/etc/m.toml");
+    ASSERT_FALSE(config) << wrong;
+    EXPECT_THAT(config.error().message, HasSubstr("languages"));
+  }
+}
+
 struct Wrong {
   const char* name;
   const char* from;

@@ -1,0 +1,15 @@
+#ifndef MAYFLY_SERVICE_API_HANDLERS_SEARCH_HANDLERS_H_
+#define MAYFLY_SERVICE_API_HANDLERS_SEARCH_HANDLERS_H_
+
+#include <vector>
+
+#include "service/api/context.h"
+#include "service/api/router.h"
+
+namespace mayfly::service::api {
+
+std::vector<Route> SearchRoutes(ApiContext& context);
+
+}  // namespace mayfly::service::api
+
+#endif  // MAYFLY_SERVICE_API_HANDLERS_SEARCH_HANDLERS_H_
