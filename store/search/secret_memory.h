@@ -19,9 +19,10 @@ struct WipingAllocator {
   using value_type = T;
   WipingAllocator() = default;
   template <class U>
-  WipingAllocator(const WipingAllocator<U>&) {}
+  WipingAllocator(const WipingAllocator<U>&) {}  // NOLINT(google-explicit-constructor)
   T* allocate(std::size_t count) { return std::allocator<T>().allocate(count); }
   void deallocate(T* memory, std::size_t count) {
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): a T may be a pointer, as in a hash table
     sodium_memzero(memory, count * sizeof(T));
     std::allocator<T>().deallocate(memory, count);
   }
