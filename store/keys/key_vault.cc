@@ -445,12 +445,6 @@ Result<std::array<std::uint8_t, 16>> FileKeyVault::BlindUnder(ExpiryDay day, Slo
   return BlindBy(KeyBytes(pair), label, input);
 }
 
-Result<Pair> FileKeyVault::PairForPostings(ExpiryDay day) const {
-  const MutexLock lock(mutex_);
-  MAYFLY_ASSIGN_OR_RETURN(const Entry* const entry, FindOpen(day));
-  return PostingPair(entry->keys.first.bytes(), entry->keys.second.bytes(), day);
-}
-
 Result<Slot> FileKeyVault::TakeSlot(ExpiryDay day) {
   const auto take = [](Entry& entry) -> std::optional<Slot> {
     if (entry.next_slot == entry.end_slot) return std::nullopt;
@@ -680,16 +674,6 @@ Status FileKeyVault::DestroyMonth(AuditMonth month) {
 }
 
 }  // namespace
-
-Pair PostingPair(KeyBytes day_key, KeyBytes index_key, ExpiryDay day) {
-  std::array<std::uint8_t, 4> date;
-  internal::Put32(date.data(), DaysOf(day));
-  Pair pair = P32(day_key, "mf-post-d1", date);
-  Pair other = P32(index_key, "mf-post-i1", date);
-  const WipeAtEnd wipe(other.data(), other.size());
-  for (std::size_t i = 0; i < pair.size(); ++i) pair[i] ^= other[i];
-  return pair;
-}
 
 Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master) {
   internal::EnsureSodium();

@@ -8,6 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "store/codec.h"
+#include "store/keys/seal.h"
 #include "store/schema.h"
 #include "store/search/segment.h"
 #include "tests/support/temp_store.h"
@@ -389,7 +391,7 @@ TEST_P(StoreSearch, WhatAnErasedPersonSaidIsFoundInNothing) {
   const Slot old_index = Index();
 
   Must(store_->erasure().ErasePerson(
-      {.account = account_, .platform_id = PlatformId("person-of-anna")}, Officer(), kNow));
+      {.account = account_, .id = PlatformId("person-of-anna")}, Officer(), kNow));
   EXPECT_THAT(Find("letter", kNow, {}, "", 400).items, SizeIs(200)) << "unreadable at once";
   Must(store_->erasure().RunOnce(kNow));
   EXPECT_THAT(Find("letter", kNow, {}, "", 400).items, SizeIs(200));
