@@ -100,6 +100,7 @@ class FileKeyVault final : public KeyVault {
   FileKeyVault(const KeyVaultOptions& options, SecretKey master, SecretKey root)
       : dir_(options.dir),
         sync_(options.sync),
+        read_only_(options.read_only),
         master_(std::move(master)),
         root_(std::move(root)),
         pairs_(kCachedPairsMax) {}
@@ -145,10 +146,10 @@ class FileKeyVault final : public KeyVault {
   };
 
   KeyFile FileOf(ExpiryDay day) const {
-    return KeyFile(dir_, {KeyFileKind::kDate, DaysOf(day)}, sync_);
+    return KeyFile(dir_, {KeyFileKind::kDate, DaysOf(day)}, sync_, read_only_);
   }
   KeyFile FileOf(AuditMonth month) const {
-    return KeyFile(dir_, {KeyFileKind::kMonth, month}, sync_);
+    return KeyFile(dir_, {KeyFileKind::kMonth, month}, sync_, read_only_);
   }
   // nullopt when there is nothing on disk that counts.
   std::optional<Entry> Load(KeyFile& file) const;
@@ -161,6 +162,7 @@ class FileKeyVault final : public KeyVault {
 
   const fs::path dir_;
   const bool sync_;
+  const bool read_only_;
   const SecretKey master_;
   const SecretKey root_;
 
@@ -213,7 +215,7 @@ Status FileKeyVault::LoadAll() {
   MAYFLY_ASSIGN_OR_RETURN(const std::vector<KeyFileId> ids, ListKeyFiles(dir_));
   for (const KeyFileId id : ids) {
     if (id.kind == KeyFileKind::kRoot) continue;
-    KeyFile file(dir_, id, sync_);
+    KeyFile file(dir_, id, sync_, read_only_);
     std::optional<Entry> entry = Load(file);
     if (!entry) continue;
     const MutexLock lock(mutex_);
@@ -545,7 +547,7 @@ Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master) {
 Result<std::unique_ptr<KeyVault>> OpenKeyVault(const KeyVaultOptions& options, SecretKey master) {
   internal::EnsureSodium();
   MAYFLY_RETURN_IF_ERROR(CheckDirectory(options.dir));
-  KeyFile root(options.dir, {KeyFileKind::kRoot, 0}, options.sync);
+  KeyFile root(options.dir, {KeyFileKind::kRoot, 0}, options.sync, options.read_only);
   MAYFLY_ASSIGN_OR_RETURN(KeyFile::Opened opened, root.Open(master));
   switch (opened.state) {
     case KeyFile::State::kWhole:

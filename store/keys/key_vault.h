@@ -84,6 +84,9 @@ class KeyVault {
 struct KeyVaultOptions {
   std::filesystem::path dir;  // keys/
   bool sync = true;           // false only in benchmarks that say so
+  // For looking beside a running service: nothing is created, repaired or destroyed, and the calls
+  // that would are kInternal.
+  bool read_only = false;
 };
 
 // Creates keys/ with a fresh root. kInvalidArgument when a root exists.
