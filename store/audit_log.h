@@ -29,7 +29,7 @@ struct AuditEntry {
   std::string action;      // closed list: inbox.look, conversation.look, conversation.change,
                            // reply.queue, reply.sent, reply.failed, reply.unknown, account.connect,
                            // account.change, account.credential, account.disconnect, token.create,
-                           // token.revoke, date.purged
+                           // token.revoke, date.purged, backup.take, store.returned
   std::string object;      // an id of ours, or a date; never a platform id, handle or text
   std::string outcome;     // ok, or an ErrorCode word
 };

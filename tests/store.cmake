@@ -17,3 +17,6 @@ mayfly_test(store_accounts_tests
 mayfly_test(store_simulation_tests
   SOURCES property/store_simulation_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS property)
+mayfly_test(store_ledger_tests
+  SOURCES unit/store_ledger_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
