@@ -115,6 +115,7 @@ class App {
     store_->SetObserver(&changes_);
     MAYFLY_ASSIGN_OR_RETURN(const TimePoint floor, store_->ClockFloor());
     clock_.RaiseFloor(floor);
+    MAYFLY_RETURN_IF_ERROR(Reconcile());
     if (hooks_.purge_fail_point) store_->purge().set_fail_point(hooks_.purge_fail_point);
     expiry_.emplace(*store_, clock_);
     // Overdue expiry before the port opens. A date whose keys cannot be destroyed must not be
@@ -133,6 +134,17 @@ class App {
     }
     workers_.emplace(control_, *store_, clock_, pool);
     runners_.emplace(*store_, *workers_, clock_, config_.poll_interval);
+    return {};
+  }
+
+  // Before anything is ended, sent or shown: an older store must not bring back what is over.
+  Status Reconcile() {
+    MAYFLY_ASSIGN_OR_RETURN(const auto returned, store_->Reconcile(clock_.Now()));
+    if (!returned) return {};
+    MAYFLY_ASSIGN_OR_RETURN(const TimePoint floor, store_->ClockFloor());
+    clock_.RaiseFloor(floor);
+    Log(LogLevel::kWarning, "store.returned",
+        {{LogKey::kCount, static_cast<std::int64_t>(returned->replies_in_doubt)}});
     return {};
   }
 

@@ -11,7 +11,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "service/admin_client.h"
+#include "service/admin_call.h"
+#include "service/backup/commands.h"
 #include "service/open_store.h"
 #include "service/supervisor/supervisor.h"
 #include "service/version.h"
@@ -21,11 +22,6 @@ namespace mayfly::service {
 namespace {
 
 namespace fs = std::filesystem;
-
-int Complain(const Error& error) {
-  std::cerr << "mayfly: " << error.message << "\n";
-  return error.code == ErrorCode::kInvalidArgument ? kExitConfig : 1;
-}
 
 // A configuration holds no secret, but where the keys lie is nobody's business.
 Status WriteNewFile(const fs::path& file, const std::string& text) {
@@ -51,32 +47,6 @@ std::string TokenRequest(const std::string& role, const std::string& label, int 
       .IntField("days", days)
       .EndObject();
   return body;
-}
-
-// Either the running service answers, or nobody serves and the store is ours to open.
-Result<std::unique_ptr<store::Store>> OpenAlone(const Config& config) {
-  MAYFLY_ASSIGN_OR_RETURN(store::SecretKey master, store::LoadMasterKey(config.master_key));
-  return OpenStore(config, std::move(master), /*create=*/false);
-}
-
-Result<LocalResponse> AskService(const Config& config, const std::string& method,
-                                 const std::string& target, const std::string& body) {
-  MAYFLY_ASSIGN_OR_RETURN(const LocalResponse answer,
-                          CallUnixSocket(config.admin_socket(), method, target, {}, body));
-  if (answer.status < 200 || answer.status > 299) {
-    auto problem = json::Parse(answer.body);
-    std::string title = "the service refused";
-    if (problem) {
-      if (auto text = problem->String("title")) title = *text;
-      if (auto text = problem->String("detail")) title += " " + *text;
-    }
-    return Fail(ErrorCode::kIo, title + " (" + std::to_string(answer.status) + ")");
-  }
-  return answer;
-}
-
-Actor CommandLineActor() {
-  return {.id = "cli:" + std::to_string(::getuid()), .scopes = 0, .request_id = "cli"};
 }
 
 int CreateToken(const Config& config, const std::string& role_word, const std::string& label,
@@ -341,6 +311,41 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
       with_config(app.add_subcommand("status", "State of the service or its store."));
   CLI::App* reload = with_config(
       app.add_subcommand("reload", "Read the certificate of [http.tls] again; connections go on."));
+  CLI::App* backup = with_config(app.add_subcommand(
+      "backup",
+      "Copy the store, never the keys, into a directory; also while the service runs. What an "
+      "earlier backup there has already is not copied again."));
+  BackupArguments backup_arguments;
+  backup->add_option("dir", backup_arguments.dir, "Directory of the backups, not below the data")
+      ->required();
+  backup->add_option("--keep", backup_arguments.keep, "Finished backups that stay in it")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  backup->add_flag("--json", backup_arguments.as_json, "Print JSON");
+  CLI::App* restore = with_config(app.add_subcommand(
+      "restore",
+      "Put a backup in the place of the store, while no service runs. Dates that ended stay ended; "
+      "replies are not sent again."));
+  RestoreArguments restore_arguments;
+  restore->add_option("dir", restore_arguments.dir, "A backup, or the directory: then the newest")
+      ->required();
+  CLI::Option* check =
+      restore->add_flag("--check", restore_arguments.check,
+                        "Only read it whole, try today's keys on it, and say what would come back");
+  restore->add_flag("--force", restore_arguments.force, "Destroy the store that is there now")
+      ->excludes(check);
+  restore->add_flag("--json", restore_arguments.as_json, "Print JSON");
+  CLI::App* verify = with_config(app.add_subcommand(
+      "verify",
+      "Look through every byte of the data, or of a backup, for what should be gone, and open what "
+      "should be there. Exit code 3 when something is found."));
+  VerifyArguments verify_arguments;
+  verify->add_option("dir", verify_arguments.dir, "A backup, or a directory of them");
+  verify
+      ->add_option("--sample", verify_arguments.sample,
+                   "Open so many messages of each date instead of every record")
+      ->check(CLI::Range(1, 1'000'000));
+  verify->add_flag("--json", verify_arguments.as_json, "Print JSON");
   CLI::App* version = app.add_subcommand("version", "Print the version.");
 
   if (traits.extend) traits.extend(app);
@@ -372,7 +377,10 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   if (*core) return RunCore(config_file, hooks);
   // Only our own commands need the configuration here; those of traits.extend ran in their
   // callbacks.
-  if (!*serve && !*token_create && !*expire && !*status && !*reload) return 0;
+  if (!*serve && !*token_create && !*expire && !*status && !*reload && !*backup && !*restore &&
+      !*verify) {
+    return 0;
+  }
   auto config = LoadConfig(config_file);
   if (!config) return Complain(config.error());
   if (*reload) return ReloadCertificate(*config);
@@ -382,6 +390,9 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   if (*serve) return Serve(*config, traits, *clock);
   if (*token_create) return CreateToken(*config, role, label, days, as_json, *clock);
   if (*expire) return PreviewExpiry(*config, *clock);
+  if (*backup) return BackupCommand(*config, backup_arguments, *clock);
+  if (*restore) return RestoreCommand(*config, restore_arguments, *clock);
+  if (*verify) return VerifyCommand(*config, verify_arguments, *clock);
   return ShowStatus(*config, *clock);
 }
 

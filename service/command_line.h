@@ -1,5 +1,5 @@
-// The command line: init, serve, token create, expire --dry-run, status, version, and the hidden
-// `core` that the supervisor starts. While the service runs, commands ask it over its Unix socket;
+// The command line: init, serve, token create, expire --dry-run, status, reload, backup, restore,
+// verify, version, and the hidden `core` that the supervisor starts. While the service runs, commands ask it over its Unix socket;
 // they open the store themselves only when no service runs.
 #ifndef MAYFLY_SERVICE_COMMAND_LINE_H_
 #define MAYFLY_SERVICE_COMMAND_LINE_H_

@@ -52,8 +52,32 @@ Result<std::unique_ptr<store::Store>> OpenStore(const Config& config, store::Sec
   MAYFLY_ASSIGN_OR_RETURN(
       std::unique_ptr<store::Engine> engine,
       store::OpenRocksDbEngine({.dir = config.store_dir(), .create_if_missing = create}));
-  return store::Store::Open(std::move(engine), std::move(vault), {.zone = config.zone});
+  // Under the store's lock. What a restore that was cut off has left keeps bytes of dates that end.
+  std::error_code error;
+  fs::remove_all(IncomingDir(config), error);
+  if (error) return Fail(ErrorCode::kIo, IncomingDir(config).string() + ": cannot be removed");
+  return store::Store::Open(std::move(engine), std::move(vault),
+                            {.zone = config.zone,
+                             .ledger = config.keys_dir() / "ledger",
+                             .checkpoint_dir = config.data_dir / "checkpoint"});
 }
+
+fs::path IncomingDir(const Config& config) { return config.data_dir / "store.incoming"; }
+
+Result<std::unique_ptr<store::Engine>> OpenEngineReadOnly(const fs::path& dir) {
+  return store::OpenRocksDbEngine({.dir = dir, .create_if_missing = false, .read_only = true});
+}
+
+Result<std::unique_ptr<store::KeyVault>> OpenKeysReadOnly(const Config& config) {
+  MAYFLY_ASSIGN_OR_RETURN(store::SecretKey master, store::LoadMasterKey(config.master_key));
+  return store::OpenKeyVault({.dir = config.keys_dir(), .read_only = true}, std::move(master));
+}
+
+Result<std::set<std::string>> FilesOfStore(const fs::path& dir) { return store::RocksDbFiles(dir); }
+
+Result<std::shared_ptr<void>> LockStore(const fs::path& dir) { return store::LockRocksDb(dir); }
+
+std::string EngineVersion() { return "rocksdb " + store::RocksDbVersion(); }
 
 Status CreateStore(const Config& config) {
   MAYFLY_RETURN_IF_ERROR(MakePrivate(config.data_dir, /*may_exist=*/false));

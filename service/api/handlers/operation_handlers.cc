@@ -222,6 +222,24 @@ Result<Response> GetStatus(const Call& call) {
   });
 }
 
+// For `mayfly backup` and `mayfly verify`, which copy and read what lies there, and drop it.
+Result<Response> TakeCheckpoint(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto taken, call.store.TakeCheckpoint(call.actor, call.now));
+  return Document(201, [&](json::Writer& writer) {
+    writer.StartObject()
+        .Field("path", taken.string())
+        .Field("keys", call.store.KeysPrint())
+        .EndObject();
+  });
+}
+
+Result<Response> DropCheckpoint(const Call& call) {
+  MAYFLY_RETURN_IF_ERROR(call.store.DropCheckpoint());
+  Response response;
+  response.status = 204;
+  return response;
+}
+
 // Only as a rehearsal: expiry itself asks nobody.
 Result<Response> Rehearse(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const json::Value body, ParseObject(call.request, {"dry_run"}));
@@ -290,8 +308,14 @@ std::vector<Route> OperationRoutes(ApiContext& context) {
   rehearse.slow = true;
   Route reload = Make(context, "POST", "/admin/reload", Access::kAdminSocket, Reload);
   reload.slow = true;  // reads files
-  return {coverage,    policy,       expiry, receipts, metrics, create_token,
-          list_tokens, revoke_token, status, rehearse, reload};
+  Route take_checkpoint =
+      Make(context, "POST", "/admin/checkpoint", Access::kAdminSocket, TakeCheckpoint);
+  take_checkpoint.slow = true;  // writes buffered records out
+  Route drop_checkpoint =
+      Make(context, "DELETE", "/admin/checkpoint", Access::kAdminSocket, DropCheckpoint);
+  drop_checkpoint.slow = true;  // removes files
+  return {coverage,     policy, expiry,   receipts, metrics,         create_token,   list_tokens,
+          revoke_token, status, rehearse, reload,   take_checkpoint, drop_checkpoint};
 }
 
 }  // namespace mayfly::service::api
