@@ -186,15 +186,15 @@ void FindTables(const Config& config, const std::set<std::string>& before,
 }
 
 // Of a backup: bytes that are not those of its manifest.
-Status FindAltered(const fs::path& backup, VerifyReport* report) {
+Result<std::vector<Finding>> FindAltered(const fs::path& backup) {
   MAYFLY_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(backup));
+  std::vector<Finding> found;
   for (const BackupFile& file : manifest.files) {
     const auto read = HashFile(backup / "store" / file.name);
     if (read && read->bytes == file.bytes && read->hash == file.hash) continue;
-    report->findings.push_back(
-        {.kind = "altered-file", .where = "store/" + file.name, .what = "backup"});
+    found.push_back({.kind = "altered-file", .where = "store/" + file.name, .what = "backup"});
   }
-  return {};
+  return found;
 }
 
 void Print(const VerifyReport& report, bool as_json) {
@@ -298,17 +298,20 @@ int VerifyCommand(const Config& config, const VerifyArguments& arguments, const 
   auto target = TargetOf(config, arguments, &checkpoints, &serving);
   if (!target) return Complain(target.error());
   const std::set<std::string> referenced = serving ? TablesIn(target->engine) : before;
+  std::vector<Finding> altered;
+  if (target->is_backup) {
+    auto found = FindAltered(target->root);
+    if (!found) return Complain(found.error());
+    altered = *std::move(found);
+    if (!altered.empty()) target->engine.clear();  // nobody knows what it would say
+  }
   auto report = Verify(config, *target, arguments.sample, clock.Now());
   if (serving) {
     if (report) FindTables(config, before, referenced, &*report);
     if (auto dropped = checkpoints.Drop(); !dropped) return Complain(dropped.error());
   }
-  if (report && target->is_backup) {
-    if (auto looked = FindAltered(target->root, &*report); !looked) {
-      return Complain(looked.error());
-    }
-  }
   if (!report) return Complain(report.error());
+  report->findings.insert(report->findings.end(), altered.begin(), altered.end());
   Print(*report, arguments.as_json);
   return report->findings.empty() ? 0 : kExitFound;
 }

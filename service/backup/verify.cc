@@ -233,6 +233,7 @@ class Verifier {
   }
 
   Status LookAtRecords(store::KeyVault& vault) {
+    if (target_.engine.empty()) return {};
     MAYFLY_ASSIGN_OR_RETURN(const auto engine, OpenEngineReadOnly(target_.engine));
     MAYFLY_ASSIGN_OR_RETURN(report_.families,
                             store::Inspect(*engine, vault, {.now = now_, .sample = sample_}));

@@ -31,7 +31,8 @@ struct VerifyReport {
 
 struct VerifyTarget {
   std::filesystem::path root;    // every byte below it is read
-  std::filesystem::path engine;  // the store, checkpoint or copy whose records are opened
+  std::filesystem::path engine;  // the store, checkpoint or copy whose records are opened; empty:
+                                 // none are
   bool is_backup = false;        // families that had not ended when it was made may be named
   std::set<std::string> named_families;  // by its manifest
   // Of root/store; nothing is said about unreferenced files without it.

@@ -455,8 +455,9 @@ class RocksDbEngine final : public Engine {
  public:
   RocksDbEngine(fs::path dir, std::unique_ptr<rocksdb::DB> db, rocksdb::ColumnFamilyOptions tuning,
                 std::size_t write_buffer_bytes, std::shared_ptr<Watch> watch, Handle default_handle,
-                std::map<Family, FamilyState> families)
+                std::map<Family, FamilyState> families, bool read_only)
       : dir_(std::move(dir)),
+        read_only_(read_only),
         tuning_(std::move(tuning)),
         reserve_bytes_(write_buffer_bytes + kReserveForDrop),
         room_bytes_(write_buffer_bytes + kRoomForLogs),
@@ -464,6 +465,14 @@ class RocksDbEngine final : public Engine {
         db_(std::move(db)),
         default_handle_(std::move(default_handle)),
         families_(std::move(families)) {}
+
+  // RocksDB would leave its last manifest but one, and the options before the present ones, to the
+  // next start. Best effort: that one removes them as well.
+  ~RocksDbEngine() override {
+    if (read_only_) return;
+    MutexLock files(files_mutex_);
+    if (UnlinkObsolete()) RemoveOldOptions();
+  }
 
   Status Commit(const Batch& batch, Durability durability) override {
     MAYFLY_RETURN_IF_ERROR(EnsureWritable());
@@ -944,6 +953,7 @@ class RocksDbEngine final : public Engine {
   }
 
   const fs::path dir_;
+  const bool read_only_;
   const rocksdb::ColumnFamilyOptions tuning_;
   const std::size_t reserve_bytes_;  // what a drop and a flush of everything may need
   const std::size_t room_bytes_;     // free space below which commits are refused
@@ -1061,9 +1071,9 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
       default_handle = std::move(handle);
     }
   }
-  auto engine = std::make_unique<RocksDbEngine>(options.dir, std::move(db), tuning,
-                                                options.write_buffer_bytes, watch,
-                                                std::move(default_handle), std::move(families));
+  auto engine = std::make_unique<RocksDbEngine>(
+      options.dir, std::move(db), tuning, options.write_buffer_bytes, watch,
+      std::move(default_handle), std::move(families), options.read_only);
   if (!options.read_only) engine->ReleaseOldLogs(old_logs);
   return engine;
 }
