@@ -58,7 +58,7 @@ Result<std::unique_ptr<store::Store>> OpenStore(const Config& config, store::Sec
   if (error) return Fail(ErrorCode::kIo, IncomingDir(config).string() + ": cannot be removed");
   return store::Store::Open(std::move(engine), std::move(vault),
                             {.zone = config.zone,
-                             .ledger = config.keys_dir() / "ledger",
+                             .ledger = config.keys_dir() / "forward",
                              .checkpoint_dir = config.data_dir / "checkpoint"});
 }
 

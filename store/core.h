@@ -28,9 +28,9 @@
 #include "store/codec.h"
 #include "store/engine/engine.h"
 #include "store/expiry/visibility.h"
+#include "store/forward_ledger.h"
 #include "store/keys/key_vault.h"
 #include "store/keys/seal.h"
-#include "store/ledger.h"
 #include "store/model/account.h"
 #include "store/model/coverage.h"
 #include "store/model/mutex.h"
@@ -233,7 +233,7 @@ class Core {
   void NoteLook(const std::string& actor, const std::string& object, TimePoint now);
 
   // --- copies of the store (returned.h)
-  Ledger* ledger() { return ledger_.get(); }  // null when none is kept; commit lock
+  ForwardLedger* ledger() { return ledger_.get(); }  // null when none is kept; commit lock
   CheckpointPlace& checkpoint() { return checkpoint_; }
   // When an older store was last put in the place of a newer one.
   std::optional<TimePoint> ReturnedAt() const;
@@ -274,7 +274,7 @@ class Core {
 
   Mutex commit_mutex_;
   // Guarded by the commit lock.
-  std::unique_ptr<Ledger> ledger_;
+  std::unique_ptr<ForwardLedger> ledger_;
   bool in_doubt_ = false;          // a commit failed: counters are read again before the next one
   bool changes_in_doubt_ = false;  // and its observer has not been told what it would have been
   std::uint64_t next_sequence_ = 1;

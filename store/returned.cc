@@ -225,7 +225,7 @@ Result<ReturnReport> Return(Core& core, TimePoint now) {
 Status AdvanceGeneration(Core& core, TimePoint now) {
   Transaction transaction(core, now);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
-  Ledger* const ledger = core.ledger();
+  ForwardLedger* const ledger = core.ledger();
   if (ledger == nullptr || !ledger->generations()) return {};
   MAYFLY_ASSIGN_OR_RETURN(const std::uint64_t present, NumberIn(core, schema::kGeneration, 0));
   if (!ledger->generations()->Include(present)) {
@@ -241,7 +241,7 @@ Status AdvanceGeneration(Core& core, TimePoint now) {
 }
 
 Result<std::optional<ReturnReport>> ReconcileWithLedger(Core& core, TimePoint now) {
-  Ledger* const ledger = core.ledger();
+  ForwardLedger* const ledger = core.ledger();
   if (ledger == nullptr) return std::optional<ReturnReport>();
   MAYFLY_ASSIGN_OR_RETURN(const std::uint64_t present, NumberIn(core, schema::kGeneration, 0));
   const std::optional<Generations> known = ledger->generations();
@@ -264,7 +264,7 @@ Result<std::optional<ReturnReport>> ReconcileWithLedger(Core& core, TimePoint no
 Status Core::OpenLedger() {
   if (!options_.ledger.empty()) {
     Pair key = vault_->PurposeKey(schema::kPurposeLedger);
-    MAYFLY_ASSIGN_OR_RETURN(ledger_, Ledger::Open(options_.ledger, key));
+    MAYFLY_ASSIGN_OR_RETURN(ledger_, ForwardLedger::Open(options_.ledger, key));
   }
   return LoadReturnedAt();
 }
@@ -308,7 +308,7 @@ Status Core::CompactLedger(TimePoint now) {
   const Generations generations = ledger_->generations().value_or(Generations{present, present});
   // An older store that has still to be reconciled: it needs what is there.
   if (!generations.Include(present)) return {};
-  return ledger_->Rewrite([&](const Ledger::Visitor& sink) -> Status {
+  return ledger_->Rewrite([&](const ForwardLedger::Visitor& sink) -> Status {
     MAYFLY_RETURN_IF_ERROR(
         sink({.kind = LedgerEntry::Kind::kGeneration,
               .value = schema::U64(generations.low) + schema::U64(generations.high),

@@ -53,7 +53,7 @@
 //   n                                       plain: next message sequence
 //   e                                       plain: next audit sequence
 //   w                                       plain: next account id
-//   G                                       plain: generation of the store (ledger.h)
+//   G                                       plain: generation of the store (forward_ledger.h)
 //   R                                       plain: when an older store was put in place of a newer
 //
 // Family A<yyyymm>:
@@ -106,7 +106,7 @@ inline constexpr char kNextAccount = 'w';
 inline constexpr char kGeneration = 'G';
 inline constexpr char kReturnedAt = 'R';
 
-// Rows of sys that an older copy of the store must not undo; see ledger.h.
+// Rows of sys that an older copy of the store must not undo; see forward_ledger.h.
 constexpr bool OnlyMovesForward(char kind) {
   return kind == kForgottenUntil || kind == kFingerprint || kind == kReceipt ||
          kind == kNextAccount;
@@ -138,7 +138,7 @@ inline constexpr const char* kPurposeTokenHash = "mf-token-hash";
 inline constexpr const char* kPurposeFingerprint = "mf-fingerprint";
 inline constexpr const char* kPurposeReplyBody = "mf-reply-body";
 inline constexpr const char* kPurposePageCursor = "mf-page-1";
-inline constexpr const char* kPurposeLedger = "mf-ledger";
+inline constexpr const char* kPurposeLedger = "mf-forward";
 inline constexpr const char* kPurposeKeysPrint = "mf-keys-print";
 
 // The forget day of fingerprints that have no end but their account's.

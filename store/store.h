@@ -30,7 +30,7 @@ namespace mayfly::store {
 struct StoreOptions {
   Zone zone = Zone::Utc();  // the organisation's; the second zone of the retention rule
   Durability durability = Durability::kSynced;  // buffered only in benchmarks that say so
-  // keys/ledger. Empty: none is kept, and an older store is not told from the present one.
+  // keys/forward. Empty: none is kept, and an older store is not told from the present one.
   std::filesystem::path ledger;
   // Where a checkpoint lies while it is copied: on the file system of the store. Empty: none can be
   // taken.

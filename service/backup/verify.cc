@@ -180,7 +180,7 @@ class Verifier {
         Find("unreferenced-file", below, "store");
       }
     } else if (folder == "keys" && !target_.is_backup) {
-      const bool known = name == "ledger" || name == "ledger.new" ||
+      const bool known = name == "forward" || name == "forward.new" ||
                          store::KeyFile::ParseFileName(name).has_value();
       if (!known) Find("unknown-file", below, "keys");
     } else if (!(target_.is_backup && below == "manifest")) {

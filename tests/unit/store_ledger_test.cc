@@ -1,4 +1,4 @@
-// keys/ledger: what it keeps through cuts, damage and rewriting, and what it says of an older
+// keys/forward: what it keeps through cuts, damage and rewriting, and what it says of an older
 // store.
 #include <fstream>
 #include <sodium.h>
@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "store/ledger.h"
+#include "store/forward_ledger.h"
 #include "store/schema.h"
 #include "tests/support/temp_store.h"
 
@@ -14,7 +14,7 @@ namespace mayfly::testing {
 namespace {
 
 namespace fs = std::filesystem;
-using store::Ledger;
+using store::ForwardLedger;
 using store::LedgerEntry;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -24,10 +24,10 @@ const TimePoint kNow = At("2026-03-05T10:00:00.000Z");
 
 class LedgerFile : public ::testing::Test {
  protected:
-  std::unique_ptr<Ledger> Open(std::uint8_t key_byte = 7) {
+  std::unique_ptr<ForwardLedger> Open(std::uint8_t key_byte = 7) {
     store::Pair key;
     key.fill(key_byte);
-    auto opened = Ledger::Open(file(), key);
+    auto opened = ForwardLedger::Open(file(), key);
     EXPECT_EQ(key[0], 0) << "the key is left in memory";
     if (!opened) {
       error_ = opened.error();
@@ -36,7 +36,7 @@ class LedgerFile : public ::testing::Test {
     return *std::move(opened);
   }
   static LedgerEntry Put(const std::string& key) { return {.key = key, .value = "v", .at = kNow}; }
-  static std::vector<std::string> KeysOf(const Ledger& ledger) {
+  static std::vector<std::string> KeysOf(const ForwardLedger& ledger) {
     std::vector<std::string> keys;
     Must(ledger.Replay([&](const LedgerEntry& entry) -> Status {
       keys.push_back(entry.key);
@@ -61,7 +61,7 @@ TEST_F(LedgerFile, KeepsWhatWasWrittenInItsOrder) {
   EXPECT_TRUE(ledger->generations()->Include(4) && ledger->generations()->Include(5));
   EXPECT_FALSE(ledger->generations()->Include(3));
   EXPECT_EQ(ledger->latest(), kNow);
-  EXPECT_THAT(FilesWith(dir_.path(), {"mayfly-ledger"}).size(), 1u);
+  EXPECT_THAT(FilesWith(dir_.path(), {"mayfly-forward1"}).size(), 1u);
 }
 
 TEST_F(LedgerFile, AWriteThatWasCutOffIsDroppedAndWrittenOver) {
@@ -111,13 +111,14 @@ TEST_F(LedgerFile, AnotherKeyDoesNotOpenIt) {
 TEST_F(LedgerFile, IsRewrittenWholeOrNotAtAll) {
   auto ledger = Open();
   Must(ledger->Append({Put("a"), Put("b")}));
-  const auto failed = ledger->Rewrite([&](const Ledger::Visitor& sink) -> Status {
+  const auto failed = ledger->Rewrite([&](const ForwardLedger::Visitor& sink) -> Status {
     MAYFLY_RETURN_IF_ERROR(sink(Put("x")));
     return Fail(ErrorCode::kIo, "in the middle");
   });
   EXPECT_FALSE(failed);
   EXPECT_THAT(KeysOf(*Open()), ElementsAre("a", "b"));
-  Must(ledger->Rewrite([&](const Ledger::Visitor& sink) -> Status { return sink(Put("c")); }));
+  Must(ledger->Rewrite(
+      [&](const ForwardLedger::Visitor& sink) -> Status { return sink(Put("c")); }));
   Must(ledger->Append({Put("d")}));
   EXPECT_THAT(KeysOf(*Open()), ElementsAre("c", "d"));
 }
@@ -144,7 +145,7 @@ class OlderStore : public ::testing::Test {
         {.dir = dir_ / "store", .block_cache_bytes = 8u << 20, .write_buffer_bytes = 8u << 20}));
     return Must(store::Store::Open(
         std::move(engine), std::move(vault),
-        {.ledger = dir_ / "keys" / "ledger", .checkpoint_dir = dir_ / "checkpoint"}));
+        {.ledger = dir_ / "keys" / "forward", .checkpoint_dir = dir_ / "checkpoint"}));
   }
   void Exchange(const fs::path& with) {
     fs::remove_all(dir_ / "store");

@@ -6,12 +6,12 @@
 // fingerprints, the next account id, revoked tokens, retired accounts, retention periods; and the
 // generation, which tells the present store from every copy of it (returned.h).
 //
-// keys/ledger: "mayfly-ledger-1\n", then frames: size[4], big-endian, and a frame sealed under the
-// purpose key "mf-ledger", bound to its number. Appended to and synced; written anew, and put in
+// keys/forward: "mayfly-forward1\n", then frames: size[4], big-endian, and a frame sealed under the
+// purpose key "mf-forward", bound to its number. Appended to and synced; written anew, and put in
 // its place by a rename, when it has gathered what is no longer needed. A last frame that was cut
 // off is a write that nobody was told had happened; it is dropped.
-#ifndef MAYFLY_STORE_LEDGER_H_
-#define MAYFLY_STORE_LEDGER_H_
+#ifndef MAYFLY_STORE_FORWARD_LEDGER_H_
+#define MAYFLY_STORE_FORWARD_LEDGER_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -48,15 +48,15 @@ struct Generations {
 };
 
 // One caller at a time: whoever holds the commit lock.
-class Ledger {
+class ForwardLedger {
  public:
   // An absent file is an empty ledger. `key` is the vault's purpose key and is wiped. kCorrupt
   // names the file. With `read_only` nothing is created or repaired, and nothing can be written.
-  static Result<std::unique_ptr<Ledger>> Open(const std::filesystem::path& file, Pair& key,
-                                              bool read_only = false);
-  ~Ledger();
-  Ledger(const Ledger&) = delete;
-  Ledger& operator=(const Ledger&) = delete;
+  static Result<std::unique_ptr<ForwardLedger>> Open(const std::filesystem::path& file, Pair& key,
+                                                     bool read_only = false);
+  ~ForwardLedger();
+  ForwardLedger(const ForwardLedger&) = delete;
+  ForwardLedger& operator=(const ForwardLedger&) = delete;
 
   // Nothing until the first generation was written.
   const std::optional<Generations>& generations() const { return generations_; }
@@ -74,7 +74,7 @@ class Ledger {
   Status Rewrite(const Producer& produce);
 
  private:
-  Ledger(std::filesystem::path file, Pair& key, bool read_only);
+  ForwardLedger(std::filesystem::path file, Pair& key, bool read_only);
   Status Load();
   Status Write(int fd, std::uint64_t* frames, std::uint64_t* bytes,
                const std::vector<LedgerEntry>& entries);
@@ -94,4 +94,4 @@ class Ledger {
 
 }  // namespace mayfly::store
 
-#endif  // MAYFLY_STORE_LEDGER_H_
+#endif  // MAYFLY_STORE_FORWARD_LEDGER_H_

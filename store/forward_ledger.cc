@@ -1,4 +1,4 @@
-#include "store/ledger.h"
+#include "store/forward_ledger.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -17,7 +17,7 @@
 namespace mayfly::store {
 namespace {
 
-constexpr std::string_view kMagic = "mayfly-ledger-1\n";
+constexpr std::string_view kMagic = "mayfly-forward1\n";
 constexpr char kFrame = 'L';
 constexpr std::size_t kSizeBytes = 4;
 constexpr std::size_t kFrameBytesMax = 1u << 20;
@@ -73,25 +73,25 @@ SealContext FrameContext(std::string_view number) {
 
 }  // namespace
 
-Ledger::Ledger(std::filesystem::path file, Pair& key, bool read_only)
+ForwardLedger::ForwardLedger(std::filesystem::path file, Pair& key, bool read_only)
     : file_(std::move(file)), key_(key), read_only_(read_only) {
   sodium_memzero(key.data(), key.size());
 }
 
-Ledger::~Ledger() { sodium_memzero(key_.data(), key_.size()); }
+ForwardLedger::~ForwardLedger() { sodium_memzero(key_.data(), key_.size()); }
 
-Result<std::unique_ptr<Ledger>> Ledger::Open(const std::filesystem::path& file, Pair& key,
-                                             bool read_only) {
-  std::unique_ptr<Ledger> ledger(new Ledger(file, key, read_only));
+Result<std::unique_ptr<ForwardLedger>> ForwardLedger::Open(const std::filesystem::path& file,
+                                                           Pair& key, bool read_only) {
+  std::unique_ptr<ForwardLedger> ledger(new ForwardLedger(file, key, read_only));
   MAYFLY_RETURN_IF_ERROR(ledger->Load());
   return ledger;
 }
 
-Error Ledger::Named(ErrorCode code, const std::string& what) const {
+Error ForwardLedger::Named(ErrorCode code, const std::string& what) const {
   return {.code = code, .message = file_.string() + ": " + what};
 }
 
-void Ledger::Note(const LedgerEntry& entry) {
+void ForwardLedger::Note(const LedgerEntry& entry) {
   latest_ = std::max(latest_, entry.at);
   if (entry.kind != LedgerEntry::Kind::kGeneration) return;
   generations_ = Generations{.low = schema::ReadU64(entry.value),
@@ -99,7 +99,7 @@ void Ledger::Note(const LedgerEntry& entry) {
 }
 
 // Reads the frames through, as far as they are whole.
-Status Ledger::Load() {
+Status ForwardLedger::Load() {
   const auto visit = [this](const LedgerEntry& entry) -> Status {
     Note(entry);
     return {};
@@ -139,7 +139,8 @@ Status Ledger::Load() {
   return {};
 }
 
-std::string Ledger::SealFrame(std::uint64_t number, const std::vector<LedgerEntry>& entries) const {
+std::string ForwardLedger::SealFrame(std::uint64_t number,
+                                     const std::vector<LedgerEntry>& entries) const {
   codec::Encoder out(64 * entries.size() + 16);
   out.Varint(entries.size());
   for (const LedgerEntry& entry : entries) {
@@ -155,8 +156,8 @@ std::string Ledger::SealFrame(std::uint64_t number, const std::vector<LedgerEntr
   return schema::U32(static_cast<std::uint32_t>(sealed.size())) + sealed;
 }
 
-Result<std::vector<LedgerEntry>> Ledger::OpenFrame(std::uint64_t number,
-                                                   std::string_view sealed) const {
+Result<std::vector<LedgerEntry>> ForwardLedger::OpenFrame(std::uint64_t number,
+                                                          std::string_view sealed) const {
   const std::string bound = schema::U64(number);
   MAYFLY_ASSIGN_OR_RETURN(const std::string body, Unseal(key_, FrameContext(bound), sealed));
   codec::Decoder in(body, "a ledger frame");
@@ -172,7 +173,7 @@ Result<std::vector<LedgerEntry>> Ledger::OpenFrame(std::uint64_t number,
   return entries;
 }
 
-Status Ledger::Append(const std::vector<LedgerEntry>& entries) {
+Status ForwardLedger::Append(const std::vector<LedgerEntry>& entries) {
   if (entries.empty()) return {};
   if (read_only_) return Fail(Named(ErrorCode::kInternal, "is opened for reading"));
   if (entries.size() > kEntriesMax) {
@@ -199,13 +200,13 @@ Status Ledger::Append(const std::vector<LedgerEntry>& entries) {
   return {};
 }
 
-Status Ledger::AppendGenerations(Generations generations, TimePoint now) {
+Status ForwardLedger::AppendGenerations(Generations generations, TimePoint now) {
   return Append({{.kind = LedgerEntry::Kind::kGeneration,
                   .value = schema::U64(generations.low) + schema::U64(generations.high),
                   .at = now}});
 }
 
-Status Ledger::Replay(const Visitor& visit) const {
+Status ForwardLedger::Replay(const Visitor& visit) const {
   if (bytes_ == 0) return {};
   const Descriptor file(::open(file_.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return Fail(Named(ErrorCode::kIo, "cannot be opened"));
@@ -223,7 +224,7 @@ Status Ledger::Replay(const Visitor& visit) const {
   return {};
 }
 
-Status Ledger::Rewrite(const Producer& produce) {
+Status ForwardLedger::Rewrite(const Producer& produce) {
   if (read_only_) return Fail(Named(ErrorCode::kInternal, "is opened for reading"));
   std::filesystem::path next = file_;
   next += ".new";
@@ -251,8 +252,8 @@ Status Ledger::Rewrite(const Producer& produce) {
   return SyncDirectory(file_.parent_path(), true);
 }
 
-Status Ledger::Write(int fd, std::uint64_t* frames, std::uint64_t* bytes,
-                     const std::vector<LedgerEntry>& entries) {
+Status ForwardLedger::Write(int fd, std::uint64_t* frames, std::uint64_t* bytes,
+                            const std::vector<LedgerEntry>& entries) {
   if (entries.empty()) return {};
   const std::string frame = SealFrame(*frames, entries);
   if (!WriteAll(fd, frame)) return Fail(Named(ErrorCode::kIo, "cannot be written anew"));
