@@ -211,6 +211,7 @@ class App {
     store_->SetObserver(&changes_);
     MAYFLY_ASSIGN_OR_RETURN(const auto known_time, store_->LoadClock());
     clock_.Restore(known_time);
+    MAYFLY_RETURN_IF_ERROR(Reconcile());
     if (hooks_.purge_fail_point) store_->purge().set_fail_point(hooks_.purge_fail_point);
     expiry_.emplace(*store_, clock_, [this] { AskKernel(); });
     search_.emplace(*store_, clock_);
@@ -236,6 +237,16 @@ class App {
     }
     workers_.emplace(control_, *store_, clock_, pool);
     runners_.emplace(*store_, *workers_, clock_, config_.poll_interval);
+    return {};
+  }
+
+  // Before anything is ended, sent or shown: an older store must not bring back what is over.
+  Status Reconcile() {
+    MAYFLY_ASSIGN_OR_RETURN(const auto returned, store_->Reconcile(clock_.Now()));
+    if (!returned) return {};
+    clock_.RaiseTo(returned->latest);
+    Log(LogLevel::kWarning, "store.returned",
+        {{LogKey::kCount, static_cast<std::int64_t>(returned->replies_in_doubt)}});
     return {};
   }
 

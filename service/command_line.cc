@@ -13,7 +13,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "service/admin_client.h"
+#include "service/admin_call.h"
+#include "service/backup/commands.h"
 #include "service/master_key_source.h"
 #include "service/open_store.h"
 #include "service/read_passphrase.h"
@@ -29,11 +30,6 @@ namespace fs = std::filesystem;
 
 // Past every listener that a configuration can have.
 constexpr int kInheritedFdFirst = 64;
-
-int Complain(const Error& error) {
-  std::cerr << "mayfly: " << error.message << "\n";
-  return error.code == ErrorCode::kInvalidArgument ? kExitConfig : 1;
-}
 
 // A configuration holds no secret, but where the keys lie is nobody's business.
 Status WriteNewFile(const fs::path& file, const std::string& text) {
@@ -59,39 +55,6 @@ std::string TokenRequest(const std::string& role, const std::string& label, int 
       .IntField("days", days)
       .EndObject();
   return body;
-}
-
-// Either the running service answers, or nobody serves and the store is ours to open.
-Result<std::unique_ptr<store::Store>> OpenAlone(const Config& config) {
-  auto masters = LoadMasterKeys(config);
-  if (!masters && masters.error().field == "passphrase") {
-    MAYFLY_ASSIGN_OR_RETURN(const store::Passphrase passphrase, ReadPassphrase(-1, "Passphrase: "));
-    masters = MasterKeysOf(config, passphrase);
-  }
-  if (!masters) return Fail(std::move(masters).error());
-  MAYFLY_ASSIGN_OR_RETURN(OpenedStore opened,
-                          OpenStore(config, *std::move(masters), /*create=*/false));
-  return std::move(opened.store);
-}
-
-Result<LocalResponse> AskService(const Config& config, const std::string& method,
-                                 const std::string& target, const std::string& body) {
-  MAYFLY_ASSIGN_OR_RETURN(const LocalResponse answer,
-                          CallUnixSocket(config.admin_socket(), method, target, {}, body));
-  if (answer.status < 200 || answer.status > 299) {
-    auto problem = json::Parse(answer.body);
-    std::string title = "the service refused";
-    if (problem) {
-      if (auto text = problem->String("title")) title = *text;
-      if (auto text = problem->String("detail")) title += " " + *text;
-    }
-    return Fail(ErrorCode::kIo, title + " (" + std::to_string(answer.status) + ")");
-  }
-  return answer;
-}
-
-Actor CommandLineActor() {
-  return {.id = "cli:" + std::to_string(::getuid()), .scopes = 0, .request_id = "cli"};
 }
 
 int CreateToken(const Config& config, const std::string& role_word, const std::string& label,
@@ -516,6 +479,41 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   clock_confirm
       ->add_option("--time", time, "What another clock shows, such as 2026-11-22T12:00:00Z")
       ->required();
+  CLI::App* backup = with_config(app.add_subcommand(
+      "backup",
+      "Copy the store, never the keys, into a directory; also while the service runs. What an "
+      "earlier backup there has already is not copied again."));
+  BackupArguments backup_arguments;
+  backup->add_option("dir", backup_arguments.dir, "Directory of the backups, not below the data")
+      ->required();
+  backup->add_option("--keep", backup_arguments.keep, "Finished backups that stay in it")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  backup->add_flag("--json", backup_arguments.as_json, "Print JSON");
+  CLI::App* restore = with_config(app.add_subcommand(
+      "restore",
+      "Put a backup in the place of the store, while no service runs. Dates that ended stay ended; "
+      "replies are not sent again."));
+  RestoreArguments restore_arguments;
+  restore->add_option("dir", restore_arguments.dir, "A backup, or the directory: then the newest")
+      ->required();
+  CLI::Option* check =
+      restore->add_flag("--check", restore_arguments.check,
+                        "Only read it whole, try today's keys on it, and say what would come back");
+  restore->add_flag("--force", restore_arguments.force, "Destroy the store that is there now")
+      ->excludes(check);
+  restore->add_flag("--json", restore_arguments.as_json, "Print JSON");
+  CLI::App* verify = with_config(app.add_subcommand(
+      "verify",
+      "Look through every byte of the data, or of a backup, for what should be gone, and open what "
+      "should be there. Exit code 3 when something is found."));
+  VerifyArguments verify_arguments;
+  verify->add_option("dir", verify_arguments.dir, "A backup, or a directory of them");
+  verify
+      ->add_option("--sample", verify_arguments.sample,
+                   "Open so many messages of each date instead of every record")
+      ->check(CLI::Range(1, 1'000'000));
+  verify->add_flag("--json", verify_arguments.as_json, "Print JSON");
   CLI::App* version = app.add_subcommand("version", "Print the version.");
 
   if (traits.extend) traits.extend(app);
@@ -569,7 +567,7 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   // Only our own commands need the configuration here; those of traits.extend ran in their
   // callbacks.
   if (!*serve && !*token_create && !*expire && !*status && !*reload && !*clock_shown && !*unseal &&
-      !*key_rotate) {
+      !*key_rotate && !*backup && !*restore && !*verify) {
     return 0;
   }
   auto config = LoadConfig(config_file);
@@ -585,6 +583,9 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   if (*serve) return Serve(*config, traits, *clock, passphrase_fd);
   if (*token_create) return CreateToken(*config, role, label, days, as_json, *clock);
   if (*expire) return PreviewExpiry(*config, *clock);
+  if (*backup) return BackupCommand(*config, backup_arguments, *clock);
+  if (*restore) return RestoreCommand(*config, restore_arguments, *clock);
+  if (*verify) return VerifyCommand(*config, verify_arguments, *clock);
   return ShowStatus(*config, *clock);
 }
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <utility>
 
+#include "service/read_passphrase.h"
 #include "store/engine/rocksdb/rocksdb_engine.h"
 #include "store/keys/master_key.h"
 
@@ -74,6 +75,13 @@ Result<std::unique_ptr<store::KeyVault>> OpenVault(
 
 }  // namespace
 
+Result<MasterKeys> AskForMasterKeys(const Config& config) {
+  auto masters = LoadMasterKeys(config);
+  if (masters || masters.error().field != "passphrase") return masters;
+  MAYFLY_ASSIGN_OR_RETURN(const store::Passphrase passphrase, ReadPassphrase(-1, "Passphrase: "));
+  return MasterKeysOf(config, passphrase);
+}
+
 Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool create,
                               std::function<void(store::RotationStep)> rotation_fail_point) {
   for (const fs::path& dir : {config.data_dir, config.store_dir(), config.keys_dir()}) {
@@ -86,11 +94,45 @@ Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool cre
   MAYFLY_ASSIGN_OR_RETURN(
       std::unique_ptr<store::Engine> engine,
       store::OpenRocksDbEngine({.dir = config.store_dir(), .create_if_missing = create}));
-  MAYFLY_ASSIGN_OR_RETURN(
-      opened.store, store::Store::Open(std::move(engine), std::move(vault),
-                                       {.zone = config.zone, .p2_grade = opened.standing.grade, .search_languages = config.search_languages}));
+  // Under the store's lock. What a restore that was cut off has left keeps bytes of dates that end.
+  std::error_code error;
+  fs::remove_all(IncomingDir(config), error);
+  if (error) return Fail(ErrorCode::kIo, IncomingDir(config).string() + ": cannot be removed");
+  MAYFLY_ASSIGN_OR_RETURN(opened.store,
+                          store::Store::Open(std::move(engine), std::move(vault),
+                                             {.zone = config.zone,
+                                              .p2_grade = opened.standing.grade,
+                                              .search_languages = config.search_languages,
+                                              .ledger = config.keys_dir() / "forward",
+                                              .checkpoint_dir = config.data_dir / "checkpoint"}));
   return opened;
 }
+
+fs::path IncomingDir(const Config& config) { return config.data_dir / "store.incoming"; }
+
+Result<std::unique_ptr<store::Engine>> OpenEngineReadOnly(const fs::path& dir) {
+  return store::OpenRocksDbEngine({.dir = dir, .create_if_missing = false, .read_only = true});
+}
+
+Result<KeysToLookAt> OpenKeysReadOnly(const Config& config) {
+  MAYFLY_ASSIGN_OR_RETURN(MasterKeys masters, AskForMasterKeys(config));
+  Error refused{.code = ErrorCode::kSealed, .message = "there is no master key"};
+  for (MasterKey& master : masters) {
+    store::SecretKey kept = store::SecretKey::FromBytes(master.key.bytes());
+    auto vault = store::OpenKeyVault({.dir = config.keys_dir(), .read_only = true},
+                                     std::move(master.key));
+    if (vault) return KeysToLookAt{.vault = *std::move(vault), .master = std::move(kept)};
+    refused = std::move(vault).error();
+    if (refused.code != ErrorCode::kSealed) break;
+  }
+  return Fail(std::move(refused));
+}
+
+Result<std::set<std::string>> FilesOfStore(const fs::path& dir) { return store::RocksDbFiles(dir); }
+
+Result<std::shared_ptr<void>> LockStore(const fs::path& dir) { return store::LockRocksDb(dir); }
+
+std::string EngineVersion() { return "rocksdb " + store::RocksDbVersion(); }
 
 Status CreateStore(const Config& config, const fs::path& master_key_file,
                    const store::Passphrase& passphrase) {

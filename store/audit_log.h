@@ -34,7 +34,8 @@ struct AuditEntry {
                            // token.revoke, clock.confirm, date.purged, message.destroy,
                            // messages.destroyed,
                            // person.erase, person.erased, account.erase, account.erased,
-                           // withdrawals.destroy, withdrawals.restore
+                           // withdrawals.destroy, withdrawals.restore, backup.take,
+                           // store.returned
   std::string object;      // an id of ours, or a date; never a platform id, handle or text
   std::string outcome;     // ok, or an ErrorCode word
 };

@@ -102,6 +102,7 @@ Core::Core(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault,
     : engine_(std::move(engine)),
       vault_(std::move(vault)),
       options_(options),
+      checkpoint_(options.checkpoint_dir),
       newest_first_(std::make_shared<std::vector<ExpiryDay>>()),
       heads_(kHeadsCached),
       head_days_(kHeadDaysCached),
@@ -114,6 +115,9 @@ Core::Core(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault,
 Status Core::Open() {
   MAYFLY_RETURN_IF_ERROR(engine_->OpenFamily(Family::Sys()));
   MAYFLY_RETURN_IF_ERROR(CheckKeyGeneration());
+  MAYFLY_RETURN_IF_ERROR(OpenLedger());
+  // Of a copy that was cut off: it would keep the bytes of dates that end.
+  MAYFLY_RETURN_IF_ERROR(checkpoint_.Drop());
 
   // A date that was being rewritten is rewritten from the start, or has been: its twin is either
   // unfinished or what the date was before.
@@ -163,13 +167,7 @@ Status Core::Open() {
         std::chrono::days(schema::ReadU32(std::string_view(key).substr(schema::kHeadBytes)))));
   }
   for (const ExpiryDay day : hidden) ended_through_ = std::max(ended_through_, day);
-  MAYFLY_RETURN_IF_ERROR(engine_->Scan(
-      Family::Sys(), {.prefix = schema::Key(schema::kReceipt), .reverse = true, .limit = 1},
-      [&](std::string_view key, std::string_view) {
-        const ExpiryDay day(std::chrono::days(schema::ReadU32(key.substr(schema::kHeadBytes))));
-        ended_through_ = std::max(ended_through_, day);
-        return false;
-      }));
+  MAYFLY_RETURN_IF_ERROR(LoadEndedThrough());
   {
     MutexLock lock(days_mutex_);
     for (const ExpiryDay day : hidden) open.erase(day);
@@ -257,6 +255,17 @@ Status Core::LoadIndex(ExpiryDay day) {
   MutexLock lock(days_mutex_);
   indexes_.insert_or_assign(day, slot);
   return {};
+}
+
+// The latest date with a receipt has ended, and all before it.
+Status Core::LoadEndedThrough() {
+  return engine_->Scan(
+      Family::Sys(), {.prefix = schema::Key(schema::kReceipt), .reverse = true, .limit = 1},
+      [&](std::string_view key, std::string_view) {
+        const ExpiryDay day(std::chrono::days(schema::ReadU32(key.substr(schema::kHeadBytes))));
+        ended_through_ = std::max(ended_through_, day);
+        return false;
+      });
 }
 
 Status Core::LoadLatestBirths() {
@@ -1454,6 +1463,32 @@ void Transaction::PublishWords() {
   words_.clear();
 }
 
+// Before the commit: what the ledger says and the store does not is true all the same, or will be
+// when the caller tries again; the other way round it could be undone by an older store.
+Status Transaction::WriteLedger() {
+  if (core_.ledger_ == nullptr || from_ledger_) return {};
+  std::vector<LedgerEntry> entries;
+  const auto add = [&](LedgerEntry::Kind kind, const std::string& key, std::string value) {
+    entries.push_back({.kind = kind, .key = key, .value = std::move(value), .at = now_});
+  };
+  for (const Change& change : batch_.changes) {
+    if (change.family != Family::Sys() || change.key.size() < schema::kHeadBytes) continue;
+    const char kind = change.key[schema::kHeadBytes - 1];
+    if (change.value && schema::OnlyMovesForward(kind)) {
+      add(LedgerEntry::Kind::kPut, change.key, *change.value);
+    } else if (!change.value && schema::IsGoneForGood(kind)) {
+      add(LedgerEntry::Kind::kRemoved, change.key, {});
+    }
+  }
+  for (const auto& [id, account] : accounts_) {
+    const auto before = core_.GetAccount(id);
+    if (before && before->retention == account.retention) continue;
+    add(LedgerEntry::Kind::kRetention, schema::Key(schema::kAccount, id.value),
+        account.retention.ToString());
+  }
+  return core_.ledger_->Append(entries);
+}
+
 Status Transaction::Commit() {
   MAYFLY_RETURN_IF_ERROR(PutWords());
   for (const auto& [id, stats] : stats_) {
@@ -1475,6 +1510,7 @@ Status Transaction::Commit() {
     batch_.Put(Family::Sys(), schema::Key(schema::kKeyGeneration), codec::EncodeNumber(generation));
   }
   MAYFLY_RETURN_IF_ERROR(core_.NoteTracked(batch_));
+  MAYFLY_RETURN_IF_ERROR(WriteLedger());
   if (heads_moved_) core_.head_moves_.fetch_add(1);  // odd: readers that miss a head look again
   auto committed = core_.engine_->Commit(batch_, core_.options_.durability);
   batch_ = {};

@@ -25,9 +25,11 @@
 
 #include "store/bounded_map.h"
 #include "store/change_observer.h"
+#include "store/checkpoint.h"
 #include "store/codec.h"
 #include "store/engine/engine.h"
 #include "store/expiry/visibility.h"
+#include "store/forward_ledger.h"
 #include "store/keys/key_vault.h"
 #include "store/keys/seal.h"
 #include "store/model/account.h"
@@ -290,6 +292,17 @@ class Core {
   bool LookIsCovered(const std::string& actor, const std::string& object, TimePoint now) const;
   void NoteLook(const std::string& actor, const std::string& object, TimePoint now);
 
+  // --- copies of the store (returned.h)
+  ForwardLedger* ledger() { return ledger_.get(); }  // null when none is kept; commit lock
+  CheckpointPlace& checkpoint() { return checkpoint_; }
+  // When an older store was last put in the place of a newer one.
+  std::optional<TimePoint> ReturnedAt() const;
+  Status LoadReturnedAt();
+  // Reads counters, accounts and fingerprints again, and moves both sequences on past every number
+  // that may have been given out. Commit lock not held.
+  Status ReloadAfterReturn();
+  Status CompactLedger(TimePoint now);
+
   void CountDamage() const { damaged_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t damaged() const { return damaged_.load(std::memory_order_relaxed); }
 
@@ -309,6 +322,8 @@ class Core {
   Status NoteTracked(const Batch& batch);  // commit lock
   Status LoadLatestBirths();
   void NoteBirth(ExpiryDay day, TimePoint born);  // before the commit that brings it
+  Status OpenLedger();
+  Status LoadEndedThrough();
   Status ReloadCounters();  // what a failed commit has put in doubt; commit lock
   Status LoadAccounts();
   Status LoadFingerprints();
@@ -321,11 +336,14 @@ class Core {
   const std::unique_ptr<Engine> engine_;
   const std::unique_ptr<KeyVault> vault_;
   const StoreOptions options_;
+  CheckpointPlace checkpoint_;
   mutable std::atomic<std::uint64_t> damaged_{0};
-  std::set<ExpiryDay> damaged_days_;  // set by Open
+  std::atomic<std::int64_t> returned_at_ms_{0};  // 0: never
+  std::set<ExpiryDay> damaged_days_;             // set by Open
 
   Mutex commit_mutex_;
   // Guarded by the commit lock.
+  std::unique_ptr<ForwardLedger> ledger_;
   bool in_doubt_ = false;          // a commit failed: counters are read again before the next one
   bool changes_in_doubt_ = false;  // and its observer has not been told what it would have been
   std::uint64_t next_sequence_ = 1;
@@ -453,6 +471,8 @@ class Transaction {
   AccountId TakeAccountId();
   Status Audit(const Actor& actor, const char* action, std::string object, std::string outcome);
   void NoteLookup(AccountId account, const PlatformId& platform_id, const ConversationId& id);
+  // What comes from the ledger need not be written there again.
+  void TakenFromLedger() { from_ledger_ = true; }
 
   Status Commit();
 
@@ -460,6 +480,7 @@ class Transaction {
   Result<codec::StatsRecord*> StatsOf(ExpiryDay day, AccountId account);
   Status PutWords();
   void PublishWords();
+  Status WriteLedger();
   void Publish();
 
   Core& core_;
@@ -467,6 +488,7 @@ class Transaction {
   const TimePoint now_;
   Batch batch_;
   Pairs pairs_;
+  bool from_ledger_ = false;
   std::uint64_t sequences_taken_ = 0;
   std::uint32_t accounts_taken_ = 0;
 

@@ -60,6 +60,21 @@ Result<OutboxQueue::SendJob> JobFor(const Core& core, Reply reply, TimePoint now
   return job;
 }
 
+// After an older store was put in the place of a newer one, a reply may only follow what was sent
+// in between, so the account must have read up to that moment first.
+Status CheckCaughtUp(const Core& core, const Account& account) {
+  const auto returned_at = core.ReturnedAt();
+  if (!returned_at || account.created_at > *returned_at) return {};
+  MAYFLY_ASSIGN_OR_RETURN(const auto row,
+                          core.ReadSys(schema::kCoverage, account.id, schema::kPurposeCoverage));
+  if (row) {
+    MAYFLY_ASSIGN_OR_RETURN(const Coverage coverage, core.Checked(codec::DecodeCoverage(*row)));
+    if (coverage.covered_until && *coverage.covered_until >= *returned_at) return {};
+  }
+  return Fail(ErrorCode::kUnavailable,
+              "The store was restored; what was sent since the backup is being read first.");
+}
+
 // Where the same key was used before, if it still counts. Rows that count no more are removed.
 struct EarlierUse {
   codec::IdempotencyRecord record;
@@ -124,6 +139,7 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
   if (account.state == AccountState::kMissingPrivilege) {
     return Fail(ErrorCode::kMissingPrivilege, "The account of this conversation may not send.");
   }
+  MAYFLY_RETURN_IF_ERROR(CheckCaughtUp(core_, account));
   if (head->record.standing == PlatformStanding::kLocked) {
     return Fail(ErrorCode::kPlatformRejected, "The platform takes no more messages here.");
   }

@@ -72,6 +72,8 @@
 //   e                                       plain: next audit sequence
 //   w                                       plain: next account id
 //   K                                       plain: how often keys were destroyed (KeyVault)
+//   G                                       plain: generation of the store (forward_ledger.h)
+//   R                                       plain: when an older store was put in place of a newer
 //
 // Family A<yyyymm>:
 //
@@ -132,6 +134,20 @@ inline constexpr char kNextSequence = 'n';
 inline constexpr char kNextAudit = 'e';
 inline constexpr char kNextAccount = 'w';
 inline constexpr char kKeyGeneration = 'K';
+inline constexpr char kGeneration = 'G';
+inline constexpr char kReturnedAt = 'R';
+
+// Rows of sys that an older copy of the store must not undo; see forward_ledger.h.
+constexpr bool OnlyMovesForward(char kind) {
+  return kind == kForgottenUntil || kind == kFingerprint || kind == kReceipt ||
+         kind == kDestruction || kind == kNextAccount;
+}
+// Rows whose end must not be undone: a token was revoked, an account retired (its credential is
+// taken away with it), a receipt or fingerprint has served its time.
+constexpr bool IsGoneForGood(char kind) {
+  return kind == kToken || kind == kCredential || kind == kReceipt || kind == kDestruction ||
+         kind == kFingerprint;
+}
 
 // Kind of rows of an audit family.
 inline constexpr char kAuditEntry = 'z';
@@ -157,6 +173,8 @@ inline constexpr const char* kPurposeTokenHash = "mf-token-hash";
 inline constexpr const char* kPurposeFingerprint = "mf-fingerprint";
 inline constexpr const char* kPurposeReplyBody = "mf-reply-body";
 inline constexpr const char* kPurposePageCursor = "mf-page-1";
+inline constexpr const char* kPurposeLedger = "mf-forward";
+inline constexpr const char* kPurposeKeysPrint = "mf-keys-print";
 
 // The forget day of fingerprints that have no end but their account's.
 inline constexpr std::uint32_t kNeverForget = 0xffffffffu;

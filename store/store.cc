@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "store/core.h"
+#include "store/inspect.h"
 
 namespace mayfly::store {
 
@@ -92,9 +93,31 @@ std::uint64_t Store::damaged_records() const { return impl_->core.damaged(); }
 
 Status Store::Health() const { return impl_->core.engine().Health(); }
 
-Status Store::Checkpoint(const std::filesystem::path& dir) const {
-  return impl_->core.engine().Checkpoint(dir);
+Result<std::optional<ReturnReport>> Store::Reconcile(TimePoint now) {
+  return ReconcileWithLedger(impl_->core, now);
 }
+
+Result<std::filesystem::path> Store::TakeCheckpoint(const Actor& actor, TimePoint now) {
+  Core& core = impl_->core;
+  {
+    Transaction transaction(core, now);
+    MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+    MAYFLY_RETURN_IF_ERROR(transaction.Audit(actor, "backup.take", "store", "ok"));
+    MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+  }
+  MAYFLY_ASSIGN_OR_RETURN(std::filesystem::path taken, core.checkpoint().Take(core.engine(), now));
+  // From here on the copy is an older store than this one.
+  auto advanced = AdvanceGeneration(core, now);
+  if (!advanced) {
+    MAYFLY_RETURN_IF_ERROR(core.checkpoint().Drop());
+    return Fail(std::move(advanced).error());
+  }
+  return taken;
+}
+
+Status Store::DropCheckpoint() { return impl_->core.checkpoint().Drop(); }
+
+std::string Store::KeysPrint() const { return KeysPrintOf(impl_->core.vault()); }
 
 Store::ExpiryView Store::View(TimePoint now) const {
   ExpiryView view;

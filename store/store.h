@@ -25,6 +25,7 @@
 #include "store/keys/key_vault.h"
 #include "store/model/clock.h"
 #include "store/outbox_queue.h"
+#include "store/returned.h"
 #include "store/search/search.h"
 #include "store/tokens.h"
 
@@ -37,6 +38,11 @@ struct StoreOptions {
   // Whose word endings search knows (search/tokenizer.h). Counts for what is indexed from now on.
   std::vector<std::string> search_languages = {"en"};
   search::IndexLimits search_limits = {};
+  // keys/forward. Empty: none is kept, and an older store is not told from the present one.
+  std::filesystem::path ledger;
+  // Where a checkpoint lies while it is copied: on the file system of the store. Empty: none can be
+  // taken.
+  std::filesystem::path checkpoint_dir;
 };
 
 class Store {
@@ -84,7 +90,21 @@ class Store {
   // Records that did not open since start: lists leave them out, single reads answer kCorrupt.
   std::uint64_t damaged_records() const;
   Status Health() const;
-  Status Checkpoint(const std::filesystem::path& dir) const;
+
+  // Before anybody is let in, and before overdue dates are ended: finds out whether this is the
+  // store that was here last, and if it is an older one, keeps it from bringing back what must not
+  // come back (returned.h). nullopt when it is the same one. kCorrupt when the keys are older.
+  Result<std::optional<ReturnReport>> Reconcile(TimePoint now);
+
+  // A consistent copy of the store in options.checkpoint_dir, out of hard links, to be copied from
+  // there and then dropped; one at a time: a new one takes the place of the old. Audited as
+  // `backup.take`. It is dropped by itself when a date ends (its copy would keep that date's
+  // bytes), after six hours, and with the next start.
+  Result<std::filesystem::path> TakeCheckpoint(const Actor& actor, TimePoint now);
+  Status DropCheckpoint();  // idempotent
+  // Of the root key: which keys open this store and its copies. 32 hex digits that say nothing.
+  std::string KeysPrint() const;
+
   // Oldest living date, and dates whose expiry passed but whose keys still exist (P2's alarm).
   struct ExpiryView {
     std::optional<ExpiryDay> oldest_living;

@@ -37,3 +37,6 @@ mayfly_test(store_search_tests
 mayfly_test(search_property_tests
   SOURCES property/search_property_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS property)
+mayfly_test(store_ledger_tests
+  SOURCES unit/store_ledger_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)

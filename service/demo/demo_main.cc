@@ -4,7 +4,8 @@
 //   mayfly-demo run        everything for a person who wants to see it work
 //   mayfly-demo simulate   a platform alone, for tests that drive it over /_sim/
 //   mayfly-demo move-clock moves the clock of a running demo or test
-//   mayfly-demo serve|core|init|token|expire|status|clock|reload   as in mayfly, with --clock-file
+//   mayfly-demo serve|core|init|token|expire|status|clock|reload|backup|restore|verify
+//                          as in mayfly, with --clock-file
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -461,7 +462,8 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
     code = MoveClock(options);
     done = true;
   });
-  for (const char* name : {"serve", "core", "expire", "reload", "status", "unseal"}) {
+  for (const char* name : {"serve", "core", "expire", "reload", "status", "unseal", "backup",
+                           "restore", "verify"}) {
     app.get_subcommand(name)->add_option("--clock-file", options.clock_file);
   }
   for (const char* name : {"serve", "core"}) {

@@ -63,6 +63,13 @@ void CertainClock::Restore(const std::optional<ClockRecord>& record) {
   (void)Advance();
 }
 
+void CertainClock::RaiseTo(TimePoint certain) {
+  const MutexLock lock(mutex_);
+  const Reading reading = Advance();
+  if (certain > CertainAt(reading)) ahead_of_boot_ = certain.time_since_epoch() - reading.after;
+  (void)Advance();
+}
+
 CertainClock::Reading CertainClock::Advance() const {
   const Reading reading = Read();
   const milliseconds elapsed = std::max(reading.after - last_read_, milliseconds(0));

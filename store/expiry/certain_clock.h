@@ -85,6 +85,8 @@ class CertainClock final : public Clock {
   // Once, before anything is destroyed. Without a record (a new store) the wall is believed.
   void Restore(const std::optional<ClockRecord>& record);
   ClockRecord Record() const;
+  // It was not earlier than this, whatever the record said: somebody put an older store in place.
+  void RaiseTo(TimePoint certain);
 
   // The kernel's word on its own clock, of now.
   void NoteKernel(bool synchronised);

@@ -217,6 +217,7 @@ Result<PurgeReceipt> Purge::EndDate(ExpiryDay day, TimePoint now) {
   if (!twin) return Fail(std::move(twin).error());
   MAYFLY_ASSIGN_OR_RETURN(const DropReport dropped, core_.engine().DropFamily(Family::Day(day)));
   receipt.bytes_dropped = dropped.bytes_dropped;
+  MAYFLY_RETURN_IF_ERROR(core_.checkpoint().Drop());  // it holds the same bytes
   receipt.finished_at = at();
   reached(PurgeStep::kFamilyDropped);
 
@@ -247,6 +248,12 @@ Result<std::vector<PurgeReceipt>> Purge::RunOnce(TimePoint now) {
   }
   auto forgotten = ForgetOld(now);
   if (!forgotten) note(std::move(forgotten).error());
+  auto dropped = core_.checkpoint().DropIfOld(now);
+  if (!dropped) note(std::move(dropped).error());
+  if (!receipts.empty()) {
+    auto compacted = core_.CompactLedger(now);
+    if (!compacted) note(std::move(compacted).error());
+  }
   if (!first_error) return Fail(std::move(first_error).error());
   return receipts;
 }

@@ -374,7 +374,8 @@ Status DecodeSlot(const SecretKey& day_key, std::uint32_t days, Slot slot, const
   return {};
 }
 
-KeyFile::KeyFile(const fs::path& dir, KeyFileId id, bool sync) : dir_(dir), id_(id), sync_(sync) {
+KeyFile::KeyFile(const fs::path& dir, KeyFileId id, bool sync, bool read_only)
+    : dir_(dir), id_(id), sync_(sync), read_only_(read_only) {
   switch (id.kind) {
     case KeyFileKind::kRoot:
       name_ = "root";
@@ -532,9 +533,15 @@ Result<KeyFile::Opened> KeyFile::Open(const SecretKey& master) {
   return Fail(Named({.code = ErrorCode::kCorrupt, .message = "both mirrors are damaged"}));
 }
 
+Status KeyFile::MayWrite() const {
+  if (!read_only_) return {};
+  return Fail(Named({.code = ErrorCode::kInternal, .message = "is opened for reading only"}));
+}
+
 // Gives both mirrors the header and the same length. What one of them lost at its end comes from
 // the other one; slots inside are repaired when they are read.
 Status KeyFile::EqualiseMirrors(const Page& header) {
+  if (read_only_) return {};
   std::array<std::optional<Mirror>, 2> readers;
   std::array<std::uint64_t, 2> bytes = {};
   std::uint64_t pages = id_.kind == KeyFileKind::kDate ? 1 + kBlocksPerGrowth : 1;
@@ -588,8 +595,10 @@ Status KeyFile::EqualiseMirrors(const Page& header) {
 Result<std::uint32_t> KeyFile::FindNextBlock(std::uint32_t blocks) const {
   std::uint32_t next = 0;
   for (int m = 0; m < 2; ++m) {
-    MAYFLY_ASSIGN_OR_RETURN(const Mirror mirror,
-                            Mirror::Open(MirrorPath(m), Mirror::Access::kRead, false));
+    Result<Mirror> opened = Mirror::Open(MirrorPath(m), Mirror::Access::kRead, false);
+    if (!opened && read_only_) continue;  // else it would have been repaired
+    if (!opened) return Fail(std::move(opened).error());
+    const Mirror& mirror = *opened;
     std::vector<Page> chunk;
     // From the end: files grow only when they are full, so this ends after a few pages.
     for (std::uint32_t end = blocks; end > next;) {
@@ -617,6 +626,7 @@ Result<KeyFile::Opened> KeyFile::Create(const SecretKey& master) {
 }
 
 Result<KeyFile::Opened> KeyFile::Create(const SecretKey& master, KeyFileKeys keys) {
+  MAYFLY_RETURN_IF_ERROR(MayWrite());
   Opened opened;
   opened.state = State::kWhole;
   opened.keys = std::move(keys);
@@ -684,6 +694,7 @@ Status KeyFile::Grow(std::uint32_t blocks_before) {
 
 Status KeyFile::WriteBlock(const SecretKey& day_key, std::uint32_t block, bool again,
                            std::uint32_t* blocks) {
+  MAYFLY_RETURN_IF_ERROR(MayWrite());
   if (block >= kSlotsMax / kSlotsPerBlock) {
     return Fail(Named({.code = ErrorCode::kTooLarge, .message = "the date has no slot left"}));
   }
@@ -733,7 +744,9 @@ Status KeyFile::ReadSubjectKey(const SecretKey& day_key, Slot slot,
   const auto expired = [](const Status& s) { return !s && s.error().code == ErrorCode::kExpired; };
   if (expired(first) || expired(second)) {
     sodium_memzero(subject_key->data(), subject_key->size());
-    if (!expired(first) || !expired(second)) MAYFLY_RETURN_IF_ERROR(DestroySlots({slot}));
+    if (!read_only_ && (!expired(first) || !expired(second))) {
+      MAYFLY_RETURN_IF_ERROR(DestroySlots({slot}));
+    }
     return Fail(Named(expired(first) ? first.error() : second.error()));
   }
   if (!second) {
@@ -744,6 +757,7 @@ Status KeyFile::ReadSubjectKey(const SecretKey& day_key, Slot slot,
 
 // Puts the slot of .b into .a; the whole page if the device does not show that of .a any more.
 Status KeyFile::RepairSlot(Slot slot) {
+  if (read_only_) return {};
   const std::uint64_t page_number = std::uint64_t{1} + slot.number / kSlotsPerBlock;
   const std::size_t at = slot.number % kSlotsPerBlock * kSlotBytes;
   Page good;
@@ -780,6 +794,7 @@ Result<bool> KeyFile::HasOtherGeneration(Slot slot) const {
 }
 
 Status KeyFile::DestroySlots(const std::vector<Slot>& slots) {
+  MAYFLY_RETURN_IF_ERROR(MayWrite());
   std::map<std::uint32_t, std::vector<Slot>> by_block;
   for (const Slot slot : slots) {
     MAYFLY_ASSIGN_OR_RETURN(const bool other, HasOtherGeneration(slot));
@@ -819,6 +834,7 @@ Status KeyFile::DestroySlots(const std::vector<Slot>& slots) {
 }
 
 Status KeyFile::Destroy() {
+  MAYFLY_RETURN_IF_ERROR(MayWrite());
   const Page mark = EncodeDestroyedHeader(id_);
   std::optional<Error> failed;
   for (int m = 0; m < 2; ++m) {
@@ -835,6 +851,7 @@ Status KeyFile::Destroy() {
 }
 
 Status KeyFile::Unlink() {
+  MAYFLY_RETURN_IF_ERROR(MayWrite());
   for (int m = 0; m < 2; ++m) {
     const fs::path path = MirrorPath(m);
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) return FailErrno("unlink", path, errno);

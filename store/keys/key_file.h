@@ -121,7 +121,8 @@ Status RemoveMirroredPage(const std::filesystem::path& dir, const std::string& n
 // --- the two mirrors. Keeps no descriptor open. Not thread-safe: one caller at a time.
 class KeyFile {
  public:
-  KeyFile(const std::filesystem::path& dir, KeyFileId id, bool sync);
+  // With `read_only`, damage is read past and not repaired, and what would write is kInternal.
+  KeyFile(const std::filesystem::path& dir, KeyFileId id, bool sync, bool read_only = false);
 
   const std::string& name() const { return name_; }  // root, D20270222, M202611, previous
   // Of a directory entry such as D20270222.a; nullopt for anything else.
@@ -167,6 +168,7 @@ class KeyFile {
 
  private:
   Error Named(Error error) const;
+  Status MayWrite() const;
   Status EqualiseMirrors(const Page& header);
   Status RepairSlot(Slot slot);
   Result<bool> HasOtherGeneration(Slot slot) const;
@@ -176,6 +178,7 @@ class KeyFile {
   std::filesystem::path dir_;
   KeyFileId id_;
   bool sync_;
+  bool read_only_;
   std::string name_;
 };
 

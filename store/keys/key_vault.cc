@@ -89,7 +89,7 @@ Result<std::vector<KeyFileId>> ListKeyFiles(const fs::path& dir) {
 
 // Whether overwriting destroys here. The root stands for the directory.
 Status CheckFileSystem(const KeyVaultOptions& options) {
-  if (options.any_file_system) return {};
+  if (options.any_file_system || options.read_only) return {};
   MAYFLY_ASSIGN_OR_RETURN(const FileSystemFacts facts, LookAtFileSystem(options.dir / "root.a"));
   const FileSystemVerdict verdict = Judge(facts);
   if (verdict.holds()) return {};
@@ -129,6 +129,7 @@ class FileKeyVault final : public KeyVault {
       : options_(options),
         dir_(options.dir),
         sync_(options.sync),
+        read_only_(options.read_only),
         master_(std::move(master)),
         root_(std::move(root)),
         ledger_(options.dir, options.sync),
@@ -182,10 +183,10 @@ class FileKeyVault final : public KeyVault {
   };
 
   KeyFile FileOf(ExpiryDay day) const {
-    return KeyFile(dir_, {KeyFileKind::kDate, DaysOf(day)}, sync_);
+    return KeyFile(dir_, {KeyFileKind::kDate, DaysOf(day)}, sync_, read_only_);
   }
   KeyFile FileOf(AuditMonth month) const {
-    return KeyFile(dir_, {KeyFileKind::kMonth, month}, sync_);
+    return KeyFile(dir_, {KeyFileKind::kMonth, month}, sync_, read_only_);
   }
   // nullopt when there is nothing on disk that counts.
   std::optional<Entry> Load(KeyFile& file) const MAYFLY_REQUIRES(file_mutex_);
@@ -215,6 +216,7 @@ class FileKeyVault final : public KeyVault {
   const KeyVaultOptions options_;
   const fs::path dir_;
   const bool sync_;
+  const bool read_only_;
 
   Mutex rotation_mutex_;  // taken before the others
   // Taken first. Held during every use of a key file, so for milliseconds while one is synced.
@@ -268,14 +270,16 @@ std::optional<FileKeyVault::Entry> FileKeyVault::Load(KeyFile& file) const {
 Status FileKeyVault::LoadAll() {
   // Without its file of the old key a rotation cannot be finished; what it had not reached is
   // listed as damaged, and the rest works.
-  const Status finished = FinishRotation();
-  if (!finished && finished.error().code != ErrorCode::kCorrupt) return finished;
+  if (!read_only_) {
+    const Status finished = FinishRotation();
+    if (!finished && finished.error().code != ErrorCode::kCorrupt) return finished;
+  }
   const MutexLock files(file_mutex_);
   MAYFLY_RETURN_IF_ERROR(ledger_.Load(root_.bytes()));
   MAYFLY_ASSIGN_OR_RETURN(const std::vector<KeyFileId> ids, ListKeyFiles(dir_));
   for (const KeyFileId id : ids) {
     if (id.kind != KeyFileKind::kDate && id.kind != KeyFileKind::kMonth) continue;
-    KeyFile file(dir_, id, sync_);
+    KeyFile file(dir_, id, sync_, read_only_);
     std::optional<Entry> entry = Load(file);
     if (!entry) continue;
     // Whoever destroyed it may have died before it was noted.
@@ -290,7 +294,7 @@ Status FileKeyVault::LoadAll() {
     }
   }
   // On a disk that takes no writes it stays owed, and the next destruction fails for it.
-  (void)MakeUpForNotes();
+  if (!read_only_) (void)MakeUpForNotes();
   return {};
 }
 
@@ -711,7 +715,7 @@ Status CreateKeyVault(const KeyVaultOptions& options, const SecretKey& master) {
 Result<std::unique_ptr<KeyVault>> OpenKeyVault(const KeyVaultOptions& options, SecretKey master) {
   internal::EnsureSodium();
   MAYFLY_RETURN_IF_ERROR(CheckDirectory(options.dir));
-  KeyFile root(options.dir, {KeyFileKind::kRoot, 0}, options.sync);
+  KeyFile root(options.dir, {KeyFileKind::kRoot, 0}, options.sync, options.read_only);
   MAYFLY_ASSIGN_OR_RETURN(KeyFile::Opened opened, root.Open(master));
   switch (opened.state) {
     case KeyFile::State::kWhole:
@@ -737,6 +741,11 @@ Result<std::unique_ptr<KeyVault>> OpenKeyVault(const KeyVaultOptions& options, S
                   fmt::format("key file {} is destroyed", (options.dir / "root").string()));
   }
   MAYFLY_RETURN_IF_ERROR(CheckFileSystem(options));
+  std::error_code error;
+  if (options.read_only && fs::exists(options.dir / "previous.a", error)) {
+    return Fail(ErrorCode::kUnavailable,
+                "the master key is being replaced; try again when that has ended");
+  }
   auto vault =
       std::make_unique<FileKeyVault>(options, std::move(master), std::move(opened.keys.first));
   MAYFLY_RETURN_IF_ERROR(vault->LoadAll());

@@ -123,6 +123,9 @@ struct KeyVaultOptions {
   bool any_file_system = false;
   // Called after each step of a rotation; tests end the process in it.
   std::function<void(RotationStep)> rotation_fail_point = {};
+  // For looking beside a running service: nothing is created, repaired or destroyed, and the calls
+  // that would are kInternal.
+  bool read_only = false;
 };
 
 // Creates keys/ with a fresh root. kInvalidArgument when a root exists.

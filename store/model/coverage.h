@@ -16,7 +16,7 @@ struct Hole {
   TimePoint from;
   std::optional<TimePoint> until;      // still open when absent
   std::string reason;                  // an ErrorCode word, or `position-lost`, `worker-down`,
-                                       // `service-down`, `not-served`
+                                       // `service-down`, `not-served`, `store-returned`
   bool fillable = true;                // the platform can still serve it
   std::optional<TimePoint> filled_at;  // read afterwards; then nothing is missing
   friend bool operator==(const Hole&, const Hole&) = default;

@@ -33,7 +33,7 @@ struct Reply {
   MessageBody text;
   ReplyState state = ReplyState::kQueued;
   std::string reason;         // for failed and unknown: an ErrorCode word, or `expired`,
-                              // `not-delivered`, `account-retired`
+                              // `not-delivered`, `account-retired`, `store-returned`
   std::string platform_code;  // the platform's own word from a closed list
   TimePoint created_at;
   TimePoint state_since;

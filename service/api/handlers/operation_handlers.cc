@@ -260,6 +260,24 @@ Result<Response> GetStatus(const Call& call) {
   });
 }
 
+// For `mayfly backup` and `mayfly verify`, which copy and read what lies there, and drop it.
+Result<Response> TakeCheckpoint(const Call& call) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto taken, call.store.TakeCheckpoint(call.actor, call.now));
+  return Document(201, [&](json::Writer& writer) {
+    writer.StartObject()
+        .Field("path", taken.string())
+        .Field("keys", call.store.KeysPrint())
+        .EndObject();
+  });
+}
+
+Result<Response> DropCheckpoint(const Call& call) {
+  MAYFLY_RETURN_IF_ERROR(call.store.DropCheckpoint());
+  Response response;
+  response.status = 204;
+  return response;
+}
+
 // Only as a rehearsal: expiry itself asks nobody.
 Result<Response> Rehearse(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const json::Value body, ParseObject(call.request, {"dry_run"}));
@@ -390,8 +408,15 @@ std::vector<Route> OperationRoutes(ApiContext& context) {
       Make(context, "POST", "/admin/master-key/rotate", Access::kAdminSocket, RotateMasterKey);
   rotate.slow = true;
   rotate.body_bytes_max = 8192;
-  return {coverage, policy,   expiry, receipts, metrics, create_token, list_tokens, revoke_token,
-          status,   rehearse, clock,  confirm,  reload,  unseal,       rotate};
+  Route take_checkpoint =
+      Make(context, "POST", "/admin/checkpoint", Access::kAdminSocket, TakeCheckpoint);
+  take_checkpoint.slow = true;  // writes buffered records out
+  Route drop_checkpoint =
+      Make(context, "DELETE", "/admin/checkpoint", Access::kAdminSocket, DropCheckpoint);
+  drop_checkpoint.slow = true;  // removes files
+  return {coverage, policy,  expiry,          receipts,       metrics, create_token, list_tokens,
+          revoke_token, status, rehearse, clock,  confirm, reload, unseal, rotate, take_checkpoint,
+          drop_checkpoint};
 }
 
 }  // namespace mayfly::service::api

@@ -6,8 +6,12 @@
 #include <condition_variable>
 #include <cstdarg>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <fcntl.h>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 #include <system_error>
@@ -28,6 +32,7 @@
 #include <rocksdb/status.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
+#include <rocksdb/version.h>
 #include <rocksdb/write_batch.h>
 
 #include "store/engine/key_range.h"
@@ -55,6 +60,7 @@ constexpr std::size_t kRoomForLogs = 8u << 20;
 
 // Rows of the default family, one for each date whose two containers have exchanged their names.
 constexpr std::string_view kSwapped = "swapped/";
+constexpr const char* kOptionsPrefix = "OPTIONS-";
 
 constexpr const char* kLogFailed = "the log could not be written, open the store anew";
 
@@ -464,8 +470,10 @@ class RocksDbEngine final : public Engine {
  public:
   RocksDbEngine(fs::path dir, std::unique_ptr<rocksdb::DB> db, rocksdb::ColumnFamilyOptions tuning,
                 std::size_t write_buffer_bytes, std::shared_ptr<Watch> watch, Handle default_handle,
-                std::map<Family, FamilyState> families, std::set<ExpiryDay> swapped)
+                std::map<Family, FamilyState> families, std::set<ExpiryDay> swapped,
+                bool read_only)
       : dir_(std::move(dir)),
+        read_only_(read_only),
         tuning_(std::move(tuning)),
         reserve_bytes_(write_buffer_bytes + kReserveForDrop),
         room_bytes_(write_buffer_bytes + kRoomForLogs),
@@ -474,6 +482,14 @@ class RocksDbEngine final : public Engine {
         default_handle_(std::move(default_handle)),
         families_(std::move(families)),
         swapped_(std::move(swapped)) {}
+
+  // RocksDB would leave its last manifest but one, and the options before the present ones, to the
+  // next start. Best effort: that one removes them as well.
+  ~RocksDbEngine() override {
+    if (read_only_) return;
+    MutexLock files(files_mutex_);
+    if (UnlinkObsolete()) RemoveOldOptions();
+  }
 
   Status Commit(const Batch& batch, Durability durability) override {
     MAYFLY_RETURN_IF_ERROR(EnsureWritable());
@@ -917,9 +933,26 @@ class RocksDbEngine final : public Engine {
       MAYFLY_RETURN_IF_ERROR(MoveLogsOn());
       MAYFLY_RETURN_IF_ERROR(AwaitGone(old, "an old log or manifest remains"));
     }
+    RemoveOldOptions();
     logs_hold_dropped_ = false;
     RestoreReserve();
     return {};
+  }
+
+  // RocksDB keeps the options file before the present one, which names families that are gone. It
+  // reads the newest only. Best effort: a name is all that it holds.
+  void RemoveOldOptions() MAYFLY_REQUIRES(files_mutex_) {
+    std::map<std::uint64_t, fs::path> found;
+    std::error_code error;
+    for (fs::directory_iterator at(dir_, error), end; !error && at != end; at.increment(error)) {
+      const std::string name = at->path().filename().string();
+      if (name.rfind(kOptionsPrefix, 0) == 0 && at->path().extension().empty()) {
+        found.emplace(std::strtoull(name.c_str() + std::strlen(kOptionsPrefix), nullptr, 10),
+                      at->path());
+      }
+    }
+    if (!found.empty()) found.erase(std::prev(found.end()));
+    for (const auto& [number, path] : found) fs::remove(path, error);
   }
 
   // After a background error (a full disk, say) RocksDB stops, as far as the error is severe, until
@@ -1074,6 +1107,7 @@ class RocksDbEngine final : public Engine {
   }
 
   const fs::path dir_;
+  const bool read_only_;
   const rocksdb::ColumnFamilyOptions tuning_;
   const std::size_t reserve_bytes_;  // what a drop and a flush of everything may need
   const std::size_t room_bytes_;     // free space below which commits are refused
@@ -1140,9 +1174,13 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
   std::vector<std::string> names = {rocksdb::kDefaultColumnFamilyName};
   const auto watch = std::make_shared<Watch>();
   const rocksdb::DBOptions db_options = DbOptions(options, watch);
-  if (exists) {
+  if (exists && options.read_only) {
+    const rocksdb::Status listed =
+        rocksdb::DB::ListColumnFamilies(db_options, options.dir.string(), &names);
+    if (!listed.ok()) return OpenFailure(listed, options.dir);
+  } else if (exists) {
     MAYFLY_ASSIGN_OR_RETURN(names, ListFamilies(db_options, options.dir));
-  } else if (!options.create_if_missing) {
+  } else if (!options.create_if_missing || options.read_only) {
     return Fail(ErrorCode::kIo, "there is no store in " + options.dir.string());
   } else if (fs::create_directories(options.dir, error)) {
     fs::permissions(options.dir, fs::perms::owner_all, error);
@@ -1150,7 +1188,9 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
   if (error)
     return Fail(ErrorCode::kIo, "opening " + options.dir.string() + ": " + error.message());
   const std::string sys = Family::Sys().Name();
-  if (std::find(names.begin(), names.end(), sys) == names.end()) names.push_back(sys);
+  if (!options.read_only && std::find(names.begin(), names.end(), sys) == names.end()) {
+    names.push_back(sys);
+  }
 
   const rocksdb::ColumnFamilyOptions tuning = FamilyOptions(options);
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
@@ -1162,7 +1202,7 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
     descriptors.emplace_back(name, tuning);
   }
   std::vector<fs::path> old_logs;
-  if (exists) {
+  if (exists && !options.read_only) {
     MAYFLY_ASSIGN_OR_RETURN(old_logs, LogFiles(options.dir));
     // Opening turns the rows of the logs into tables, also on a full disk.
     if (AvailableIn(options.dir) < options.write_buffer_bytes + kReserveForDrop) {
@@ -1172,7 +1212,10 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
   rocksdb::DB* opened = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   const rocksdb::Status status =
-      rocksdb::DB::Open(db_options, options.dir.string(), descriptors, &handles, &opened);
+      options.read_only
+          ? rocksdb::DB::OpenForReadOnly(db_options, options.dir.string(), descriptors, &handles,
+                                         &opened)
+          : rocksdb::DB::Open(db_options, options.dir.string(), descriptors, &handles, &opened);
   if (!status.ok()) return OpenFailure(status, options.dir);
   std::unique_ptr<rocksdb::DB> db(opened);
   Handle default_handle(nullptr, HandleDeleter{db.get()});
@@ -1193,9 +1236,78 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
   }
   auto engine = std::make_unique<RocksDbEngine>(
       options.dir, std::move(db), tuning, options.write_buffer_bytes, watch,
-      std::move(default_handle), std::move(families), std::move(swapped));
-  engine->ReleaseOldLogs(old_logs);
+      std::move(default_handle), std::move(families), std::move(swapped),
+      options.read_only);
+  if (!options.read_only) engine->ReleaseOldLogs(old_logs);
   return engine;
+}
+
+Result<std::set<std::string>> RocksDbFiles(const fs::path& dir) {
+  const rocksdb::DBOptions db_options = DbOptions({.dir = dir}, std::make_shared<Watch>());
+  std::vector<std::string> names;
+  const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(db_options, dir.string(), &names);
+  if (!listed.ok()) return OpenFailure(listed, dir);
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const std::string& name : names) {
+    descriptors.emplace_back(name, FamilyOptions({.dir = dir}));
+  }
+  rocksdb::DB* opened = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> raw;
+  const rocksdb::Status status =
+      rocksdb::DB::OpenForReadOnly(db_options, dir.string(), descriptors, &raw, &opened);
+  if (!status.ok()) return OpenFailure(status, dir);
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  std::vector<Handle> handles;
+  for (rocksdb::ColumnFamilyHandle* handle : raw) {
+    handles.emplace_back(handle, HandleDeleter{db.get()});
+  }
+  std::set<std::string> files = {"CURRENT", "IDENTITY", "LOCK", kReserveName};
+  std::vector<rocksdb::LiveFileMetaData> tables;
+  db->GetLiveFilesMetaData(&tables);
+  for (const rocksdb::LiveFileMetaData& table : tables) {
+    files.insert(fs::path(table.name).filename().string());
+  }
+  std::ifstream current(dir / "CURRENT");
+  std::string manifest;
+  std::getline(current, manifest);
+  files.insert(manifest);
+  std::uint64_t oldest_log = 0;
+  if (!db->GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &oldest_log)) {
+    oldest_log = 0;
+  }
+  std::pair<std::uint64_t, std::string> newest_options;
+  std::error_code error;
+  for (fs::directory_iterator at(dir, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    const bool number = !name.empty() && name[0] >= '0' && name[0] <= '9';
+    if (number && at->path().extension() == ".log" &&
+        std::strtoull(name.c_str(), nullptr, 10) >= oldest_log) {
+      files.insert(name);
+    }
+    if (name.rfind(kOptionsPrefix, 0) == 0) {
+      newest_options =
+          std::max(newest_options,
+                   {std::strtoull(name.c_str() + std::strlen(kOptionsPrefix), nullptr, 10), name});
+    }
+  }
+  if (error) return Fail(ErrorCode::kIo, "listing of the store: " + error.message());
+  files.insert(newest_options.second);
+  return files;
+}
+
+Result<std::shared_ptr<void>> LockRocksDb(const fs::path& dir) {
+  rocksdb::Env* const env = rocksdb::Env::Default();
+  rocksdb::FileLock* lock = nullptr;
+  const rocksdb::Status locked = env->LockFile((dir / "LOCK").string(), &lock);
+  if (!locked.ok()) return OpenFailure(locked, dir);
+  return std::shared_ptr<void>(lock, [env](void* held) {
+    env->UnlockFile(static_cast<rocksdb::FileLock*>(held)).PermitUncheckedError();
+  });
+}
+
+std::string RocksDbVersion() {
+  return std::to_string(ROCKSDB_MAJOR) + "." + std::to_string(ROCKSDB_MINOR) + "." +
+         std::to_string(ROCKSDB_PATCH);
 }
 
 }  // namespace mayfly::store

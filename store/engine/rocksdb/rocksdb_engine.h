@@ -3,6 +3,10 @@
 #ifndef MAYFLY_STORE_ENGINE_ROCKSDB_ROCKSDB_ENGINE_H_
 #define MAYFLY_STORE_ENGINE_ROCKSDB_ROCKSDB_ENGINE_H_
 
+#include <memory>
+#include <set>
+#include <string>
+
 #include "store/engine/engine.h"
 
 namespace mayfly::store {
@@ -12,6 +16,9 @@ struct RocksDbOptions {
   std::size_t block_cache_bytes = 32u << 20;
   std::size_t write_buffer_bytes = 32u << 20;
   bool create_if_missing = true;
+  // Looks at a store, a checkpoint or a backup without changing a byte of it and without its lock.
+  // What would write fails. Files that a running service takes away meanwhile give kIo.
+  bool read_only = false;
 };
 
 // On disk: RocksDB's files without any LOG, and `reserve`, a file of write_buffer_bytes + 4 MiB
@@ -24,6 +31,15 @@ struct RocksDbOptions {
 // kIo when it cannot be opened or another process holds it (the message says which), kCorrupt when
 // RocksDB says so.
 Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options);
+
+// Names of the files in `dir` that the store consists of. Changes nothing. For a store that nobody
+// writes to.
+Result<std::set<std::string>> RocksDbFiles(const std::filesystem::path& dir);
+
+// The store's lock, held until the value is gone. kIo when a process holds it.
+Result<std::shared_ptr<void>> LockRocksDb(const std::filesystem::path& dir);
+
+std::string RocksDbVersion();  // 7.8.3
 
 }  // namespace mayfly::store
 
