@@ -418,6 +418,8 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   init->add_option("--run", answers.run_dir, "Directory of the sockets")->capture_default_str();
   init->add_option("--listen", answers.listen, "Addresses, such as 127.0.0.1:8080 or unix:/path")
       ->capture_default_str();
+  init->add_flag("--any-file-system", answers.any_file_system,
+                 "Go on where overwritten keys may stay on the disk; /v1/about says so");
   init->add_flag("--insecure-loopback", answers.insecure_loopback,
                  "Allow plain HTTP to platform imitations on this machine");
 

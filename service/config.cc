@@ -418,9 +418,9 @@ Result<Config> FromTable(const toml::table& table, const fs::path& file) {
   };
   Section top(file, "(top level)", &table);
   for (const auto& [key, node] : table) {
-    static constexpr std::string_view kSections[] = {
-        "organisation", "paths", "keys", "http", "rate_limits", "polling", "egress", "search",
-        "sandbox"};
+    static constexpr std::string_view kSections[] = {"organisation", "paths",       "keys",
+                                                     "http",         "rate_limits", "polling",
+                                                     "egress",       "search",      "sandbox"};
     if (std::find(std::begin(kSections), std::end(kSections), key.str()) == std::end(kSections)) {
       return Fail(top.WrongAt(&node, "(unknown)",
                               "is not a section; there are organisation, paths, keys, http, "
@@ -509,11 +509,14 @@ data = ")"
         << "\"   # keep it away from backups of the data\n";
   }
   out << "run = \"" << answers.run_dir.string() << "\"\n\n";
+  if (answers.key_source != KeySource::kFile || answers.any_file_system) out << "[keys]\n";
   if (answers.key_source == KeySource::kCredential) {
-    out << "[keys]\nsource = \"credential\"   # LoadCredential=mayfly.master-key:... in the "
-           "unit\n\n";
+    out << "source = \"credential\"   # LoadCredential=mayfly.master-key:... in the unit\n";
   } else if (answers.key_source == KeySource::kPassphrase) {
-    out << "[keys]\nsource = \"passphrase\"   # mayfly unseal, after each start\n\n";
+    out << "source = \"passphrase\"   # mayfly unseal, after each start\n";
+  }
+  if (answers.any_file_system) {
+    out << "any_file_system = true   # destroyed keys may stay on the disk; for trying out only\n";
   }
   out << R"([http]
 listen = [)";

@@ -89,6 +89,7 @@ struct InitAnswers {
   std::vector<std::string> listen;
   bool insecure_loopback = false;
   KeySource key_source = KeySource::kFile;  // with kCredential, master_key is written and not named
+  bool any_file_system = false;
 };
 std::string RenderConfig(const InitAnswers& answers);
 

@@ -183,7 +183,8 @@ class Demo {
            .master_key = dir_ / "master.key",
            .run_dir = dir_ / "run",
            .listen = {"127.0.0.1:" + std::to_string(options_.port), "unix:" + socket_.string()},
-           .insecure_loopback = true}));
+           .insecure_loopback = true,
+           .any_file_system = true}));
       std::ofstream more(config_file_, std::ios::app);
       more << "\n[polling]\ninterval = \"1s\"\n";
     }
@@ -462,8 +463,8 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
     code = MoveClock(options);
     done = true;
   });
-  for (const char* name : {"serve", "core", "expire", "reload", "status", "unseal", "backup",
-                           "restore", "verify"}) {
+  for (const char* name :
+       {"serve", "core", "expire", "reload", "status", "unseal", "backup", "restore", "verify"}) {
     app.get_subcommand(name)->add_option("--clock-file", options.clock_file);
   }
   for (const char* name : {"serve", "core"}) {

@@ -42,4 +42,11 @@ Result<std::string> Unseal(const Pair&, const SealContext&, std::string_view rec
   return std::string(record.substr(kHeaderBytes));
 }
 
+Result<std::string> Reseal(const Pair& pair, const SealContext& context, std::string_view sealed,
+                           const Pair& new_pair, const SealContext& new_context,
+                           const SealedHeader& new_header) {
+  MAYFLY_ASSIGN_OR_RETURN(const std::string body, Unseal(pair, context, sealed));
+  return Seal(new_pair, new_context, new_header, body);
+}
+
 }  // namespace mayfly::store

@@ -354,9 +354,10 @@ TEST_F(Backup, KilledAtAnyStepItLeavesNoHalfBackupAndNothingForEver) {
   service_.Stop();
   const service::Config config = Config();
   const auto work = [&](const std::function<void()>& hook) {
-    auto master = store::LoadMasterKey(config.master_key);
-    auto store = service::OpenStore(config, *std::move(master), false);
-    if (!store) ::_exit(9);
+    auto masters = service::LoadMasterKeys(config);
+    auto opened = service::OpenStore(config, *std::move(masters), false);
+    if (!opened) ::_exit(9);
+    const auto store = &opened->store;
     const service::BackupSource source{
         .take = [&]() -> Result<service::BackupSource::Checkpoint> {
           auto dir = (*store)->TakeCheckpoint({.id = "cli:0"}, kStart);

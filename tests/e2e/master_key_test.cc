@@ -50,7 +50,8 @@ class Keys : public ::testing::Test {
     const RunResult made =
         Run("init --dir '" + service_.dir().string() +
                 "' --insecure-loopback --listen 127.0.0.1:0 'unix:" +
-                (service_.dir() / "run" / "api.sock").string() + "' --keys " + source,
+                (service_.dir() / "run" / "api.sock").string() + "' --keys " + source +
+                (OverwritingHolds(service_.dir() / "clock") ? "" : " --any-file-system"),
             passphrase);
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }

@@ -83,9 +83,10 @@ class Simulation {
     std::optional<TimePoint> sent_at;
     Direction direction = Direction::kIncoming;
     std::optional<TimePoint> first_seen;  // stored
-    bool withdrawn = false;               // by the platform
-    bool destroyed = false;               // here, by staff or with its person
-    ExpiryDay end{};                      // of its one life
+    TimePoint born{};
+    bool withdrawn = false;  // by the platform
+    bool destroyed = false;  // here, by staff or with its person
+    ExpiryDay end{};         // of its one life
     // Its texts on the platform, each with the time at which it became that; the first has none.
     std::vector<std::pair<std::optional<TimePoint>, std::string>> texts;
     std::size_t shown = 0;  // which of them we must show
@@ -196,7 +197,11 @@ class Simulation {
       if (until != erased_until_.end() && born <= until->second) continue;  // not again
       known.end = ExpiryDayOf(born, rule_);
       if (StartOf(known.end) <= now) continue;  // past the horizon: not stored
+      // Nor what is not younger than anything that ended. That is more than the date alone would
+      // say: in a zone ahead of UTC the 30th and the 31st of a month may end in the other order.
+      if (forgotten_until_ && born <= *forgotten_until_) continue;
       known.first_seen = now;
+      known.born = born;
       ++stored_;
     }
     for (const std::string& id : withdrawn) {
@@ -235,6 +240,7 @@ class Simulation {
     ASSERT_TRUE(sent) << sent.error().message;
     ASSERT_TRUE(sent->message);
     message.first_seen = now;
+    message.born = dated ? *message.sent_at : now;
     message.texts = {{std::nullopt, "answer " + key}};
     message.end = sent->message->day;
     EXPECT_EQ(message.end, ExpiryDayOf(dated ? *message.sent_at : now, rule_));
@@ -296,6 +302,10 @@ class Simulation {
     ASSERT_TRUE(receipts) << receipts.error().message;
     for (const auto& receipt : Must(store_->purge().Receipts(std::nullopt, 1'000))) {
       ended_.insert(receipt.day);
+    }
+    for (const auto& [id, message] : messages_) {
+      if (!message.first_seen || StartOf(message.end) > now) continue;
+      forgotten_until_ = std::max(forgotten_until_.value_or(message.born), message.born);
     }
     for (const ExpiryDay day : store_.vault().Dates()) {
       EXPECT_GT(StartOf(day), now) << "no key of a past date exists";
@@ -361,6 +371,7 @@ class Simulation {
   std::map<std::string, Known> messages_;
   std::map<std::string, MessageId> ids_;
   std::set<ExpiryDay> ended_;
+  std::optional<TimePoint> forgotten_until_;
   std::uint64_t stored_ = 0;
   std::uint64_t edited_ = 0;
   std::uint64_t erased_ = 0;

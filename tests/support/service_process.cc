@@ -19,6 +19,7 @@
 #include "connectors/registry.h"
 #include "service/admin_client.h"
 #include "service/demo/office_account.h"
+#include "store/keys/file_system.h"
 #include "store/model/ids.h"
 #include "tests/support/api_contract.h"
 #include "tests/support/api_request.h"
@@ -182,6 +183,11 @@ std::vector<std::string> FindMarker(const std::map<std::string, std::string>& fi
   return found;
 }
 
+bool OverwritingHolds(const fs::path& file) {
+  const auto facts = store::LookAtFileSystem(file);
+  return facts && store::Judge(*facts).holds();
+}
+
 ServiceProcess::ServiceProcess(TimePoint start_at, double rate) {
   std::string name = (fs::temp_directory_path() / "mayfly-e2e-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "no temporary directory";
@@ -191,9 +197,17 @@ ServiceProcess::ServiceProcess(TimePoint start_at, double rate) {
     ADD_FAILURE() << made.error().message;
   }
   clock_ = service::DemoClock::Open(clock_file).value();
-  const RunResult made =
-      RunProgram({ProgramDir() + "/mayfly", "init", "--dir", dir_.string(), "--insecure-loopback",
-                  "--listen", "127.0.0.1:0", "unix:" + (dir_ / "run" / "api.sock").string()});
+  std::vector<std::string> init = {ProgramDir() + "/mayfly",
+                                   "init",
+                                   "--dir",
+                                   dir_.string(),
+                                   "--insecure-loopback",
+                                   "--listen",
+                                   "127.0.0.1:0",
+                                   "unix:" + (dir_ / "run" / "api.sock").string()};
+  // The machine of the tests may have any.
+  if (!OverwritingHolds(clock_file)) init.push_back("--any-file-system");
+  const RunResult made = RunProgram(init);
   EXPECT_EQ(made.exit_code, 0) << made.err;
   std::ofstream more(config_file(), std::ios::app);
   more << "\n[polling]\ninterval = \"1s\"\n";

@@ -60,6 +60,9 @@ std::vector<std::string> FindMarker(const std::map<std::string, std::string>& fi
 // The body of POST /v1/conversations/{id}/replies.
 std::string ReplyBody(const std::string& text, const std::string& after);
 
+// Whether the file lies where overwritten keys are gone; tests of grades need that.
+bool OverwritingHolds(const std::filesystem::path& file);
+
 class ServiceProcess {
  public:
   // Makes directories, configuration, keys and a clock that runs at `rate`. Nothing runs yet.

@@ -171,9 +171,9 @@ TEST_F(TornAtEachByte, MakingADate) {
     const auto vault = Open();
     ASSERT_NE(vault, nullptr) << torn;
     ASSERT_TRUE(vault->OpenDate(other)) << torn;
-    const auto blind = vault->Blind(other, "m", "x");
+    const auto blind = vault->BlindId(other, "m", "x");
     ASSERT_TRUE(blind) << torn;
-    EXPECT_EQ(*Open()->Blind(other, "m", "x"), *blind) << torn;
+    EXPECT_EQ(*Open()->BlindId(other, "m", "x"), *blind) << torn;
     ExpectOthers(*vault);
     ASSERT_FALSE(HasFailure()) << torn;
     ++torn;

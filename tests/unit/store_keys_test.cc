@@ -66,10 +66,10 @@ TEST_F(StoreKeys, KeysFromBeforeADestructionAreRefused) {
 // A destroyed slot (an erased person) has no receipt; the next commit of any kind tells of it.
 TEST_F(StoreKeys, KeysFromBeforeAPersonWasErasedAreRefused) {
   const store::Slot slot = Must(store_.vault().TakeSlot(kEnd));
-  Must(store_->RaiseClockFloor(kNow));
+  Must(store_->SaveClock({.certain = kNow, .boot_id = "boot", .since_boot = {}}));
   const Directory old_keys = ReadDirectory(store_.keys_dir());
   Must(store_.vault().DestroySlots(kEnd, {slot}));
-  Must(store_->RaiseClockFloor(kNow + days(2)));
+  Must(store_->SaveClock({.certain = kNow + days(2), .boot_id = "boot", .since_boot = {}}));
   store_.Close();
   WriteDirectory(store_.keys_dir(), old_keys);
   EXPECT_FALSE(Open());

@@ -87,6 +87,7 @@ Result<Response> Find(const Call& call) {
       [&](json::Writer& writer) {
         for (const Message& message : page.items) Render(writer, message);
       },
+      RenderedBytes(page.items),
       [&](json::Writer& writer) { TimeField(writer, "reaches_back_to", page.reaches_back_to); });
 }
 

@@ -216,6 +216,18 @@ struct FamilyState {
   int writers = 0;
 };
 
+// Ends one DisableFileDeletions. By default RocksDB 7 ends all of them at once, its own too, with
+// which it keeps the manifest that CURRENT names when the one after it could not be written: that
+// manifest was then removed, and the store did not open any more.
+template <class Db>
+rocksdb::Status AllowFileDeletions(Db& db) {
+  if constexpr (requires { db.EnableFileDeletions(/*force=*/false); }) {
+    return db.EnableFileDeletions(/*force=*/false);
+  } else {
+    return db.EnableFileDeletions();  // RocksDB 9 has no other
+  }
+}
+
 // --- commits side by side
 
 // Admits commits together, so that RocksDB writes them as one group, unless one has a condition on
@@ -470,8 +482,7 @@ class RocksDbEngine final : public Engine {
  public:
   RocksDbEngine(fs::path dir, std::unique_ptr<rocksdb::DB> db, rocksdb::ColumnFamilyOptions tuning,
                 std::size_t write_buffer_bytes, std::shared_ptr<Watch> watch, Handle default_handle,
-                std::map<Family, FamilyState> families, std::set<ExpiryDay> swapped,
-                bool read_only)
+                std::map<Family, FamilyState> families, std::set<ExpiryDay> swapped, bool read_only)
       : dir_(std::move(dir)),
         read_only_(read_only),
         tuning_(std::move(tuning)),
@@ -1065,7 +1076,7 @@ class RocksDbEngine final : public Engine {
   // Callers hold the lock because a checkpoint relies on deletions being off.
   Status UnlinkObsolete() MAYFLY_REQUIRES(files_mutex_) {
     rocksdb::Status status = db_->DisableFileDeletions();
-    if (status.ok()) status = db_->EnableFileDeletions();
+    if (status.ok()) status = AllowFileDeletions(*db_);
     if (!status.ok()) return Fail(FromRocks(status, "removal of old files"));
     return {};
   }
@@ -1164,6 +1175,44 @@ Result<std::vector<std::string>> ListFamilies(const rocksdb::DBOptions& options,
   return names;
 }
 
+// The last change that a look at the store and its logs finds in this mode.
+std::optional<rocksdb::SequenceNumber> LastChange(
+    rocksdb::DBOptions db_options, rocksdb::WALRecoveryMode mode, const std::string& dir,
+    const std::vector<rocksdb::ColumnFamilyDescriptor>& descriptors) {
+  db_options.wal_recovery_mode = mode;
+  rocksdb::DB* opened = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  if (!rocksdb::DB::OpenForReadOnly(db_options, dir, descriptors, &handles, &opened).ok()) {
+    return std::nullopt;
+  }
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  for (rocksdb::ColumnFamilyHandle* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  return db->GetLatestSequenceNumber();
+}
+
+// RocksDB's own way is to read its logs up to the first record that is not as it was written, and
+// to go on from there. That is right for the torn end of what was never synced, and loses what was
+// acknowledged when one bit is read wrongly in the middle. So every record has to be right; what is
+// wrong once may be right the second time; and only where nothing can be read behind the wrong one
+// it is taken for a torn end.
+rocksdb::Status OpenWithLogs(rocksdb::DBOptions db_options, const std::string& dir,
+                             const std::vector<rocksdb::ColumnFamilyDescriptor>& descriptors,
+                             std::vector<rocksdb::ColumnFamilyHandle*>* handles,
+                             rocksdb::DB** opened) {
+  using Mode = rocksdb::WALRecoveryMode;
+  db_options.wal_recovery_mode = Mode::kAbsoluteConsistency;
+  rocksdb::Status status;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    status = rocksdb::DB::Open(db_options, dir, descriptors, handles, opened);
+    if (!status.IsCorruption()) return status;
+  }
+  const auto before = LastChange(db_options, Mode::kPointInTimeRecovery, dir, descriptors);
+  const auto all = LastChange(db_options, Mode::kSkipAnyCorruptedRecords, dir, descriptors);
+  if (!before || before != all) return status;
+  db_options.wal_recovery_mode = Mode::kPointInTimeRecovery;
+  return rocksdb::DB::Open(db_options, dir, descriptors, handles, opened);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options) {
@@ -1215,7 +1264,7 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
       options.read_only
           ? rocksdb::DB::OpenForReadOnly(db_options, options.dir.string(), descriptors, &handles,
                                          &opened)
-          : rocksdb::DB::Open(db_options, options.dir.string(), descriptors, &handles, &opened);
+          : OpenWithLogs(db_options, options.dir.string(), descriptors, &handles, &opened);
   if (!status.ok()) return OpenFailure(status, options.dir);
   std::unique_ptr<rocksdb::DB> db(opened);
   Handle default_handle(nullptr, HandleDeleter{db.get()});
@@ -1236,8 +1285,7 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
   }
   auto engine = std::make_unique<RocksDbEngine>(
       options.dir, std::move(db), tuning, options.write_buffer_bytes, watch,
-      std::move(default_handle), std::move(families), std::move(swapped),
-      options.read_only);
+      std::move(default_handle), std::move(families), std::move(swapped), options.read_only);
   if (!options.read_only) engine->ReleaseOldLogs(old_logs);
   return engine;
 }

@@ -29,7 +29,8 @@ struct RocksDbOptions {
 // answer kIo. `sys` is always there and can be neither closed nor dropped.
 //
 // kIo when it cannot be opened or another process holds it (the message says which), kCorrupt when
-// RocksDB says so.
+// RocksDB says so, or when a record in the middle of its log is damaged; a torn end of the log is
+// what a crash leaves, and is cut off.
 Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options);
 
 // Names of the files in `dir` that the store consists of. Changes nothing. For a store that nobody
