@@ -48,6 +48,7 @@ constexpr int kOpenFilesMax = 512;  // stays below the usual limit of 1,024 desc
 constexpr std::chrono::seconds kResumeInterval(1);
 // How long a drop and a release wait for files that RocksDB is still letting go of.
 constexpr int kUnlinkAttempts = 200;
+constexpr int kManifestAttempts = 20;
 constexpr int kNudgeAttempt = 4;
 constexpr std::chrono::milliseconds kUnlinkPause(25);
 // On a full disk a drop still has to write a new manifest and options file, and RocksDB the live
@@ -1075,10 +1076,32 @@ class RocksDbEngine final : public Engine {
   // Unlinks at once what RocksDB no longer needs, after a look through the whole directory.
   // Callers hold the lock because a checkpoint relies on deletions being off.
   Status UnlinkObsolete() MAYFLY_REQUIRES(files_mutex_) {
+    // When the next manifest could not be written RocksDB goes on with its number, and takes the
+    // one before, which CURRENT names, for an old file. Without it the store does not open.
+    // While a flush writes one, the two differ for a moment.
+    for (int attempt = 0; !ManifestStands(); ++attempt) {
+      if (attempt == kManifestAttempts) {
+        return Fail(ErrorCode::kIo,
+                    "the manifest could not be written: old files stay until a start");
+      }
+      std::this_thread::sleep_for(kUnlinkPause);
+    }
     rocksdb::Status status = db_->DisableFileDeletions();
     if (status.ok()) status = AllowFileDeletions(*db_);
     if (!status.ok()) return Fail(FromRocks(status, "removal of old files"));
     return {};
+  }
+
+  // Whether the manifest that RocksDB writes to is the one with which a start would begin.
+  bool ManifestStands() const {
+    std::vector<std::string> live;
+    std::uint64_t size = 0;
+    if (!db_->GetLiveFiles(live, &size, /*flush_memtable=*/false).ok()) return false;
+    std::string current;
+    std::ifstream(dir_ / "CURRENT") >> current;
+    return std::any_of(live.begin(), live.end(), [&](const std::string& name) {
+      return fs::path(name).filename().string() == current;
+    });
   }
 
   static bool AnyExists(const std::vector<fs::path>& files) {
