@@ -207,8 +207,7 @@ bool Core::IsFromBefore(ExpiryDay day, Slot index) const {
   const auto is_destroyed = [&](const Error& error) {
     return error.code == ErrorCode::kExpired && vault_->HasDate(day);
   };
-  const auto blind =
-      vault_->BlindUnder(day, index, schema::kBlindSubject, schema::PostingsInput());
+  const auto blind = vault_->BlindUnder(day, index, schema::kBlindSubject, schema::PostingsInput());
   if (!blind) return is_destroyed(blind.error());
   const auto row = Get(day, schema::Key(schema::kSubject, *blind));
   if (!row || !*row) return false;
@@ -1472,6 +1471,12 @@ Status Transaction::WriteLedger() {
     entries.push_back({.kind = kind, .key = key, .value = std::move(value), .at = now_});
   };
   for (const Change& change : batch_.changes) {
+    if (change.family.kind == Family::Kind::kDay && change.value &&
+        change.key.size() >= schema::kHeadBytes &&
+        change.key[schema::kHeadBytes - 1] == schema::kBlock) {
+      const auto day = static_cast<std::uint32_t>(change.family.day().time_since_epoch().count());
+      add(LedgerEntry::Kind::kBlock, schema::U32(day) + change.key, *change.value);
+    }
     if (change.family != Family::Sys() || change.key.size() < schema::kHeadBytes) continue;
     const char kind = change.key[schema::kHeadBytes - 1];
     if (change.value && schema::OnlyMovesForward(kind)) {

@@ -4,12 +4,14 @@
 #include <chrono>
 #include <map>
 #include <set>
+#include <sodium.h>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "store/accounts.h"
 #include "store/core.h"
+#include "store/keys/seal.h"
 
 namespace mayfly::store {
 namespace {
@@ -67,14 +69,33 @@ class LedgerRows {
     Transaction transaction(core_, now_);
     transaction.TakenFromLedger();
     MAYFLY_RETURN_IF_ERROR(transaction.Begin());
+    std::set<ExpiryDay> blocked;
     for (const LedgerEntry& row : std::exchange(rows_, {})) {
-      MAYFLY_RETURN_IF_ERROR(Apply(row, transaction));
+      if (row.kind == LedgerEntry::Kind::kBlock) {
+        MAYFLY_RETURN_IF_ERROR(ApplyBlock(row, transaction, blocked));
+      } else {
+        MAYFLY_RETURN_IF_ERROR(Apply(row, transaction));
+      }
     }
-    return transaction.Commit();
+    MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+    for (const ExpiryDay day : blocked) core_.NoteBlocks(day);
+    return {};
   }
   const Gathered& gathered() const { return gathered_; }
 
  private:
+  Status ApplyBlock(const LedgerEntry& row, Transaction& transaction,
+                    std::set<ExpiryDay>& blocked) {
+    const ExpiryDay day(std::chrono::days(schema::ReadU32(row.key)));
+    const Status open = core_.EnsureDay(day);
+    if (!open && open.error().code == ErrorCode::kExpired)
+      return {};  // nothing of it can come back
+    MAYFLY_RETURN_IF_ERROR(open);
+    transaction.Put(day, row.key.substr(4), row.value);
+    blocked.insert(day);
+    return {};
+  }
+
   Status Apply(const LedgerEntry& row, Transaction& transaction) {
     const char kind = KindOf(row.key);
     if (row.kind == LedgerEntry::Kind::kRemoved && kind != schema::kCredential) {
@@ -186,6 +207,32 @@ Status OpenHoles(Core& core, Transaction& transaction) {
   return {};
 }
 
+// Dates on which a key was destroyed since: what it had sealed does not open any more, and would
+// keep what the platform still has from being collected again.
+Status RewriteWhatWasDestroyed(Core& core, Transaction& transaction) {
+  for (const ExpiryDay day : core.OpenDays()) {
+    bool destroyed = false;
+    MAYFLY_RETURN_IF_ERROR(core.engine().Scan(
+        Family::Day(day), {.prefix = schema::Key(schema::kSubject)},
+        [&](std::string_view, std::string_view sealed) {
+          const auto header = core.Checked(PeekSealed(sealed));
+          if (!header) return true;
+          auto pair = core.vault().PairFor(day, header->slot);
+          if (pair) {
+            sodium_memzero(pair->data(), pair->size());
+            return true;
+          }
+          destroyed = pair.error().code == ErrorCode::kExpired && core.vault().HasDate(day);
+          return !destroyed;
+        }));
+    if (!destroyed) continue;
+    const auto number = static_cast<std::uint32_t>(day.time_since_epoch().count());
+    transaction.batch().Put(Family::Sys(), schema::Key(schema::kRewriting, number),
+                            codec::Encode(codec::RewritingRecord()));
+  }
+  return {};
+}
+
 Result<ReturnReport> Return(Core& core, TimePoint now) {
   ReturnReport report;
   LedgerRows rows(core, now);
@@ -200,6 +247,7 @@ Result<ReturnReport> Return(Core& core, TimePoint now) {
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
   MAYFLY_RETURN_IF_ERROR(DoubtReplies(core, transaction, &report));
   MAYFLY_RETURN_IF_ERROR(OpenHoles(core, transaction));
+  MAYFLY_RETURN_IF_ERROR(RewriteWhatWasDestroyed(core, transaction));
   transaction.batch().Put(Family::Sys(), schema::Key(schema::kReturnedAt), codec::EncodeTime(now));
   report.latest = core.ledger()->latest();
   // With this it is the present store, and none of the above is done again.
@@ -304,8 +352,8 @@ Status Core::CompactLedger(TimePoint now) {
         sink({.kind = LedgerEntry::Kind::kGeneration,
               .value = schema::U64(generations.low) + schema::U64(generations.high),
               .at = now}));
-    for (const char kind :
-         {schema::kForgottenUntil, schema::kFingerprint, schema::kReceipt, schema::kNextAccount}) {
+    for (const char kind : {schema::kForgottenUntil, schema::kFingerprint, schema::kReceipt,
+                            schema::kDestruction, schema::kNextAccount}) {
       Status sunk;
       MAYFLY_RETURN_IF_ERROR(engine_->Scan(
           Family::Sys(), {.prefix = schema::Key(kind)},
@@ -313,6 +361,21 @@ Status Core::CompactLedger(TimePoint now) {
             sunk = sink({.key = std::string(key), .value = std::string(value), .at = now});
             return sunk.has_value();
           }));
+      MAYFLY_RETURN_IF_ERROR(std::move(sunk));
+    }
+    for (const ExpiryDay day : OpenDays()) {
+      const std::string date =
+          schema::U32(static_cast<std::uint32_t>(day.time_since_epoch().count()));
+      Status sunk;
+      MAYFLY_RETURN_IF_ERROR(engine_->Scan(Family::Day(day),
+                                           {.prefix = schema::Key(schema::kBlock)},
+                                           [&](std::string_view key, std::string_view value) {
+                                             sunk = sink({.kind = LedgerEntry::Kind::kBlock,
+                                                          .key = date + std::string(key),
+                                                          .value = std::string(value),
+                                                          .at = now});
+                                             return sunk.has_value();
+                                           }));
       MAYFLY_RETURN_IF_ERROR(std::move(sunk));
     }
     for (const AccountId id : AccountIds()) {
