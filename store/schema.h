@@ -22,7 +22,7 @@
 //   q reply[16]                             plain: version; exists while the reply is not final
 //   y yblind[16]                            sealed idempotency record
 //   b account[4]                            plain: greatest born, messages stored
-//   t part[1] segment[8] [number[2]]        sealed postings, under day key and index key; parts in
+//   t part[1] segment[8] [number[2]]        sealed postings, under a slot of their own; parts in
 //                                           search/segment.h
 //   w sequence[8]                           plain: dkeys of messages of one commit whose words no
 //                                           `t` row has yet

@@ -14,8 +14,7 @@
 //   bucket  version, count; for each term, ascending: what it shares with the one before, its other
 //           bytes, and the documents
 //
-// The words stand inside of what is sealed, and nowhere else: a new index key needs no message to
-// be read again.
+// The words stand inside of what is sealed, and nowhere else.
 #ifndef MAYFLY_STORE_SEARCH_POSTING_CODEC_H_
 #define MAYFLY_STORE_SEARCH_POSTING_CODEC_H_
 
