@@ -60,8 +60,12 @@ Result<connectors::CheckReport> AccountRunner::Check() {
 
 void AccountRunner::Run(std::stop_token stop) {
   TimePoint poll_due = clock_.Now();
+  TimePoint last = poll_due;
   while (!stop.stop_requested()) {
-    bool poll = poll_due <= clock_.Now();
+    const TimePoint now = clock_.Now();
+    if (now < last) poll_due = now;  // it was reckoned by a clock that was wrong
+    last = now;
+    bool poll = poll_due <= now;
     {
       const std::lock_guard lock(mutex_);
       poll = poll || poll_now_;
@@ -70,17 +74,24 @@ void AccountRunner::Run(std::stop_token stop) {
     }
     if (poll) poll_due = poller_.RunOnce(stop);
     if (stop.stop_requested()) break;
-    const std::shared_ptr<WorkerLink> link = workers_.Current(account_.id);
-    const std::optional<TimePoint> send_due = sender_.RunOnce(link.get());
+    // Nor is anything sent while nothing can be dated.
+    std::optional<TimePoint> send_due;
+    if (clock_.IsCertain()) {
+      const std::shared_ptr<WorkerLink> link = workers_.Current(account_.id);
+      send_due = sender_.RunOnce(link.get());
+    }
     if (!WaitUntil(send_due ? std::min(poll_due, *send_due) : poll_due, stop)) break;
   }
 }
 
 bool AccountRunner::WaitUntil(TimePoint due, std::stop_token stop) {
   std::unique_lock lock(mutex_);
+  TimePoint last = clock_.Now();
   while (!woken_ && !stop.stop_requested()) {
-    const auto left = due - clock_.Now();
-    if (left <= left.zero()) break;
+    const TimePoint now = clock_.Now();
+    const auto left = due - now;
+    if (left <= left.zero() || now < last) break;
+    last = now;
     wake_.wait_for(lock, stop, std::min<std::chrono::milliseconds>(left, kWaitSlice),
                    [&] { return woken_; });
   }

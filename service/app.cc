@@ -223,7 +223,7 @@ class App {
     erasure_.emplace(*store_, clock_);
     (void)erasure_->RunOnce(clock_.Certain());
     MAYFLY_ASSIGN_OR_RETURN(const std::size_t interrupted,
-                            store_->outbox().RecoverInterrupted(clock_.Now()));
+                            store_->outbox().RecoverInterrupted(clock_.Certain()));
     if (interrupted > 0) {
       Log(LogLevel::kWarning, "outbox.interrupted",
           {{LogKey::kCount, static_cast<std::int64_t>(interrupted)}});
@@ -242,9 +242,8 @@ class App {
 
   // Before anything is ended, sent or shown: an older store must not bring back what is over.
   Status Reconcile() {
-    MAYFLY_ASSIGN_OR_RETURN(const auto returned, store_->Reconcile(clock_.Now()));
+    MAYFLY_ASSIGN_OR_RETURN(const auto returned, store_->Reconcile(clock_.Certain()));
     if (!returned) return {};
-    clock_.RaiseTo(returned->latest);
     Log(LogLevel::kWarning, "store.returned",
         {{LogKey::kCount, static_cast<std::int64_t>(returned->replies_in_doubt)}});
     return {};
@@ -343,9 +342,11 @@ class App {
     }
     if (store_ == nullptr) return view;
     const TimePoint now = clock_.Now();
-    const store::Store::ExpiryView dates = store_->View(now);
+    // By certain time, as destruction goes: a clock in doubt has a word of its own below.
+    const TimePoint certain = clock_.Certain();
+    const store::Store::ExpiryView dates = store_->View(certain);
     if (!dates.due_not_destroyed.empty() &&
-        now - StartOf(dates.due_not_destroyed.front()) > kExpiryLateMax) {
+        certain - StartOf(dates.due_not_destroyed.front()) > kExpiryLateMax) {
       view.reasons.push_back("expiry-late");
     }
     const ExpiryJob::View expiry = expiry_->view();
@@ -577,13 +578,13 @@ class App {
     std::string line_;
     api::ApiContext context_;
     api::Router router_;
-    std::optional<api::Server> server_;
     std::mutex offer_mutex_;  // one offer at a time: each costs memory
     std::mutex pending_mutex_;
     std::condition_variable answered_;
     std::optional<MasterKeys> pending_;
     std::optional<Status> answer_;
     bool closed_ = false;
+    std::optional<api::Server> server_;  // last: its threads use what is above
   };
 
   const Config config_;

@@ -242,6 +242,13 @@ int RotateMasterKey(const Config& config, int passphrase_fd) {
     }
     return code;
   }
+  // The new file is its maker's, and the service must be able to read it at the next start.
+  struct stat present {};
+  if (::stat(config.master_key.c_str(), &present) == 0 && present.st_uid != ::geteuid()) {
+    return Complain({.code = ErrorCode::kInvalidArgument,
+                     .message = config.master_key.string() + ": belongs to user " +
+                                std::to_string(present.st_uid) + "; run this as that user"});
+  }
   const fs::path next = store::NextMasterKeyFile(config.master_key);
   std::error_code error;
   if (!fs::exists(next, error)) {

@@ -35,7 +35,7 @@ class Page {
 
 std::string RenderMetrics(MetricsInput input) {
   Page page;
-  const store::Store::ExpiryView dates = input.store.View(input.now);
+  const store::Store::ExpiryView dates = input.store.View(input.clock.certain);
   page.Gauge(
       "mayfly_dates_due_not_destroyed",
       "Dates whose expiry has passed and whose keys still exist. Anything but 0 is an alarm.",

@@ -119,8 +119,8 @@ Result<KeysToLookAt> OpenKeysReadOnly(const Config& config) {
   Error refused{.code = ErrorCode::kSealed, .message = "there is no master key"};
   for (MasterKey& master : masters) {
     store::SecretKey kept = store::SecretKey::FromBytes(master.key.bytes());
-    auto vault = store::OpenKeyVault({.dir = config.keys_dir(), .read_only = true},
-                                     std::move(master.key));
+    auto vault =
+        store::OpenKeyVault({.dir = config.keys_dir(), .read_only = true}, std::move(master.key));
     if (vault) return KeysToLookAt{.vault = *std::move(vault), .master = std::move(kept)};
     refused = std::move(vault).error();
     if (refused.code != ErrorCode::kSealed) break;

@@ -3,8 +3,9 @@
 // A backup holds store/ and no keys; keys/ therefore never goes back when an older store is put in
 // the place of a newer one. So the few facts that only ever move forward are written here as well,
 // before the commit that brings them into the store: receipts of ended dates, forgotten_until,
-// fingerprints, what was erased and must not be collected again, the next account id, revoked tokens, retired accounts, retention periods; and the
-// generation, which tells the present store from every copy of it (returned.h).
+// fingerprints, what was erased and must not be collected again, the next account id, revoked
+// tokens, retired accounts, retention periods; and the generation, which tells the present store
+// from every copy of it (returned.h).
 //
 // keys/forward: "mayfly-forward1\n", then frames: size[4], big-endian, and a frame sealed under the
 // purpose key "mf-forward", bound to its number. Appended to and synced; written anew, and put in

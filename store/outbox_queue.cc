@@ -304,6 +304,12 @@ Result<Reply> OutboxQueue::MarkSent(const ReplyId& id, const PlatformId& platfor
         existing->day, schema::kMessage, message.key, message.header.slot, message.header.account,
         message.header.direction, codec::Encode(message.record)));
     reply.message = existing;
+    // It was taken back before we heard that it had been sent.
+    if (message.record.withdrawn && message.record.platform_id.empty()) {
+      reply.text = MessageBody();
+      MAYFLY_RETURN_IF_ERROR(
+          transaction.RenewSlot(id.day, stored.slot, Transaction::Reason::kPart));
+    }
   } else {
     MAYFLY_ASSIGN_OR_RETURN(const Account account, core_.GetAccount(reply.account));
     ThreadWriter writer(transaction, account);

@@ -249,7 +249,6 @@ Result<ReturnReport> Return(Core& core, TimePoint now) {
   MAYFLY_RETURN_IF_ERROR(OpenHoles(core, transaction));
   MAYFLY_RETURN_IF_ERROR(RewriteWhatWasDestroyed(core, transaction));
   transaction.batch().Put(Family::Sys(), schema::Key(schema::kReturnedAt), codec::EncodeTime(now));
-  report.latest = core.ledger()->latest();
   // With this it is the present store, and none of the above is done again.
   transaction.batch().Put(Family::Sys(), schema::Key(schema::kGeneration),
                           codec::EncodeNumber(core.ledger()->generations()->high));

@@ -40,7 +40,6 @@ struct ReturnReport {
   std::size_t tokens_revoked = 0;
   std::size_t accounts_retired = 0;
   std::uint64_t audit_gap_from = 0;  // first sequence that may be missing
-  TimePoint latest;  // of what the ledger knows; it was not earlier than this
 };
 
 // Idempotent: cut off anywhere, it begins again with the next start. nullopt when the store is the

@@ -400,6 +400,11 @@ Status ThreadWriter::PutTombstone(const StoredMessage& stored, Transaction::Reas
                                                 stored.header.slot, stored.header.account,
                                                 stored.header.direction, codec::Encode(tombstone)));
   MAYFLY_RETURN_IF_ERROR(transaction_.RenewSlot(stored.id.day, stored.header.slot, reason));
+  return ForgetReplyText(stored);
+}
+
+// The reply that a message came of says the same.
+Status ThreadWriter::ForgetReplyText(const StoredMessage& stored) {
   if (!stored.record.reply) return {};
   auto reply = core_.FindReply(*stored.record.reply, transaction_.now(), transaction_.pairs());
   if (!reply) {

@@ -85,6 +85,7 @@ class ThreadWriter {
   // nullopt when it is not stored, or nobody can read it.
   Result<std::optional<StoredMessage>> Stored(const MessageId& message);
   Status PutTombstone(const StoredMessage& stored, Transaction::Reason reason);
+  Status ForgetReplyText(const StoredMessage& stored);
   Status HideFromHead(const StoredMessage& stored);
   Result<Thread*> Load(const PlatformId& platform_id, const ConversationId& id);
   Status FindNewest(Thread& thread);

@@ -261,8 +261,7 @@ Response Document(int status, const std::function<void(json::Writer&)>& write,
 }
 
 Response ListDocument(const Request& request, const std::string& next_cursor,
-                      const std::function<void(json::Writer&)>& write_items,
-                      std::size_t bytes_hint,
+                      const std::function<void(json::Writer&)>& write_items, std::size_t bytes_hint,
                       const std::function<void(json::Writer&)>& write_more) {
   const auto write = [&](json::Writer& writer) {
     writer.StartObject();

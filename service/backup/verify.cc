@@ -181,8 +181,7 @@ class Verifier {
       static const std::set<std::string> kOthers = {
           "forward",      "forward.new",  "ledger.a",          "ledger.b",
           "passphrase.a", "passphrase.b", "passphrase-next.a", "passphrase-next.b"};
-      const bool known =
-          kOthers.contains(name) || store::KeyFile::ParseFileName(name).has_value();
+      const bool known = kOthers.contains(name) || store::KeyFile::ParseFileName(name).has_value();
       if (!known) Find("unknown-file", below, "keys");
     } else if (!(target_.is_backup && below == "manifest")) {
       Find("unknown-file", below, target_.is_backup ? "backup" : "data");

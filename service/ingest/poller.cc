@@ -125,9 +125,11 @@ Result<bool> Poller::PollOnce(const Account& account, std::stop_token stop) {
   MAYFLY_ASSIGN_OR_RETURN(connectors::Page page,
                           link->Fetch({.after = {cursor}, .horizon = horizon}));
   workers_.CountAnswer(account_);
+  // The time at which it was asked was certain; what it is now must be, too.
+  const TimePoint now = clock_.Now();
+  if (!clock_.IsCertain()) return Fail(ErrorCode::kCancelled, "the time came into doubt");
   const bool caught_up = page.caught_up;
   const std::string warning = page.warning;
-  const TimePoint now = clock_.Now();
   MAYFLY_ASSIGN_OR_RETURN(
       const store::CollectOutcome outcome,
       Ingest(store_.collection(), account_, std::move(page), asked_at, horizon, now));
@@ -148,6 +150,7 @@ TimePoint Poller::HandleError(const Error& error) {
   if (error.code == ErrorCode::kNotFound || error.code == ErrorCode::kCancelled) {
     return pacer_.AfterError(now, error);
   }
+  if (!clock_.IsCertain()) return now + kVoteInterval;  // it cannot be dated
   AccountState state = StateFor(error);
   if (workers_.InCrashLoop(account_)) state = AccountState::kCrashLoop;
   const std::string reason = ToString(error.code);

@@ -57,7 +57,9 @@ Status DateRewriter::Prepare() {
       Family::Day(day_), {.prefix = schema::Key(schema::kSubject)},
       [&](std::string_view key, std::string_view value) {
         const auto row = core_.OpenRow(day_, schema::kSubject, key, value, pairs_);
-        if (row && schema::IsPseudoInput(row->body)) groups.push_back(row->header.slot);
+        const bool moves =
+            row && schema::IsPseudoInput(row->body) && row->body != schema::PostingsInput();
+        if (moves) groups.push_back(row->header.slot);
         return true;
       }));
   for (const Slot from : groups) {
@@ -105,6 +107,7 @@ Status DateRewriter::CatchUp(const Core::Tracked& tracked) {
 codec::RewritingRecord DateRewriter::Outcome() const {
   codec::RewritingRecord record{.index = index_, .doomed = {old_index_}};
   for (const auto& [number, slots] : moved_) record.doomed.push_back(slots.first);
+  if (postings_) record.doomed.push_back(*postings_);
   for (const auto& [number, dropped] : dropped_) record.dropped.push_back(dropped);
   return record;
 }
@@ -269,6 +272,10 @@ Status DateRewriter::CarryInboxRow(std::string_view key, std::string_view value)
 Status DateRewriter::CarrySubject(std::string_view key, std::string_view value) {
   MAYFLY_ASSIGN_OR_RETURN(const auto row, Open(schema::kSubject, key, value));
   if (!row) return {};
+  if (row->body == schema::PostingsInput()) {
+    postings_ = row->header.slot;  // ends with the rows that it sealed
+    return {};
+  }
   MAYFLY_ASSIGN_OR_RETURN(const Bytes16 sblind, Blind(schema::kBlindSubject, row->body));
   return Carry(schema::kSubject, key, value, schema::Key(schema::kSubject, sblind));
 }

@@ -77,6 +77,7 @@ class DateRewriter {
   std::set<std::string> dropped_replies_;
   // Messages of one conversation follow each other.
   std::optional<std::pair<std::string, Bytes16>> conversation_;  // old blind value, new one
+  std::optional<Slot> postings_;
   std::vector<Bytes16> waiting_;  // messages whose words are to be indexed
   std::uint64_t waiting_rows_ = 0;
   bool removing_ = false;

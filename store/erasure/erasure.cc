@@ -169,10 +169,26 @@ Status TakeSlot(Transaction& transaction, const Subject& subject, Found& held) {
   return {};
 }
 
+// Rows that a renewal has not moved yet are sealed under the slot before the one that is found.
+Status AddUnmoved(Core& core, Found& held) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto rows, SysRows(core, schema::kRenewal));
+  for (std::size_t i = 0; i < held.keys.size(); ++i) {  // it grows: renewals follow each other
+    for (const auto& [key, value] : rows) {
+      const auto renewal = schema::ParseRenewalKey(key);
+      const auto record = core.Checked(codec::DecodeRenewal(value));
+      if (!renewal || !record || renewal->first != held.keys[i].day) continue;
+      if (record->after == held.keys[i].slot)
+        held.keys.push_back({renewal->first, renewal->second});
+    }
+  }
+  return {};
+}
+
 Result<Found> HeldOfPerson(Transaction& transaction, AccountId account, const PlatformId& person) {
   Core& core = transaction.core();
   Found held;
   MAYFLY_RETURN_IF_ERROR(TakeSlot(transaction, Subject::Person(account, person), held));
+  MAYFLY_RETURN_IF_ERROR(AddUnmoved(core, held));
   for (const auto& [day, slot] : held.keys) {
     const ExpiryDay at = day;
     const Slot theirs = slot;
@@ -192,6 +208,14 @@ Result<Found> HeldOfPerson(Transaction& transaction, AccountId account, const Pl
   for (const auto& [conversation, platform_id] : held.conversations) {
     MAYFLY_RETURN_IF_ERROR(TakeSlot(transaction, Subject::Pseudo(account, conversation), held));
   }
+  MAYFLY_RETURN_IF_ERROR(AddUnmoved(core, held));
+  std::sort(held.keys.begin(), held.keys.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.day, a.slot.number) < std::pair(b.day, b.slot.number);
+  });
+  held.keys.erase(
+      std::unique(held.keys.begin(), held.keys.end(),
+                  [](const auto& a, const auto& b) { return a.day == b.day && a.slot == b.slot; }),
+      held.keys.end());
   return held;
 }
 
@@ -209,6 +233,7 @@ Result<Found> HeldOfAccount(Transaction& transaction, AccountId account) {
                              return true;
                            }));
   }
+  MAYFLY_RETURN_IF_ERROR(AddUnmoved(core, held));
   return held;
 }
 
@@ -465,11 +490,12 @@ Status Erasure::DestroyOverdue(TimePoint now) {
       accounts.insert(record->account);
     }
   }
+  FirstError error;
   for (const AccountId account : accounts) {
     auto done = Decide(account, true, nullptr, now - kWithdrawalsHeld, now);
-    if (!done) return Fail(std::move(done).error());
+    if (!done) error.Note(Fail(std::move(done).error()));
   }
-  return {};
+  return error.Take();
 }
 
 // --- persons
@@ -693,12 +719,21 @@ Result<bool> Erasure::MoveRows(ExpiryDay day, Slot from, Slot to, std::string& p
       transaction.Put(day, std::move(key), *std::move(sealed));
     } else if (sealed.error().code == ErrorCode::kCorrupt) {
       transaction.Remove(day, std::move(key));  // nobody can read it; counted
+    } else if (sealed.error().code == ErrorCode::kExpired && core_.IsUsable(day, now)) {
+      break;  // an erasure has destroyed what it was sealed with, and takes it away
     } else {
       return Fail(std::move(sealed).error());
     }
   }
   MAYFLY_RETURN_IF_ERROR(transaction.Commit());
   return seen == kRowsAtOnce;
+}
+
+bool Erasure::IsDestroyed(ExpiryDay day, Slot slot) const {
+  auto pair = core_.vault().PairFor(day, slot);
+  if (!pair) return pair.error().code == ErrorCode::kExpired && core_.vault().HasDate(day);
+  sodium_memzero(pair->data(), pair->size());
+  return false;
 }
 
 Status Erasure::MoveSlot(ExpiryDay day, Slot slot, TimePoint now) {
@@ -710,6 +745,9 @@ Status Erasure::MoveSlot(ExpiryDay day, Slot slot, TimePoint now) {
     MAYFLY_ASSIGN_OR_RETURN(const auto row, core_.engine().Get(Family::Sys(), key));
     if (!row) return {};
     MAYFLY_ASSIGN_OR_RETURN(codec::RenewalRecord record, core_.Checked(codec::DecodeRenewal(*row)));
+    // An erasure may have destroyed it since, or a rewriting of the date the one that it had.
+    if (IsDestroyed(day, slot)) return {};
+    if (record.after && IsDestroyed(day, *record.after)) record.after.reset();
     if (!record.after) {
       MAYFLY_ASSIGN_OR_RETURN(record.after, core_.vault().TakeSlot(day));
       std::optional<std::string> input;
@@ -814,7 +852,8 @@ Status Erasure::RenewSlots(TimePoint now) {
     for (const Slot slot : slots) done.emplace_back(day, slot);
   }
   if (!done.empty()) {
-    const Status released = core_.engine().ReleaseLogs();
+    const Status dropped = core_.checkpoint().Drop();
+    const Status released = dropped ? core_.engine().ReleaseLogs() : dropped;
     error.Note(released);
     if (released) {
       Reached(ErasureStep::kLogsReleased);
@@ -852,6 +891,8 @@ Status Erasure::FinishErasures(TimePoint now) {
     if (!waits) done.push_back(*std::move(erasure));
   }
   if (done.empty()) return error.Take();
+  // A checkpoint that is being copied would keep their bytes.
+  MAYFLY_RETURN_IF_ERROR(core_.checkpoint().Drop());
   MAYFLY_RETURN_IF_ERROR(core_.engine().ReleaseLogs());
   Reached(ErasureStep::kLogsReleased);
   for (const OpenErasure& erasure : done) {

@@ -63,13 +63,6 @@ void CertainClock::Restore(const std::optional<ClockRecord>& record) {
   (void)Advance();
 }
 
-void CertainClock::RaiseTo(TimePoint certain) {
-  const MutexLock lock(mutex_);
-  const Reading reading = Advance();
-  if (certain > CertainAt(reading)) ahead_of_boot_ = certain.time_since_epoch() - reading.after;
-  (void)Advance();
-}
-
 CertainClock::Reading CertainClock::Advance() const {
   const Reading reading = Read();
   const milliseconds elapsed = std::max(reading.after - last_read_, milliseconds(0));
@@ -168,9 +161,13 @@ bool CertainClock::IsCertain() const {
 }
 
 bool CertainClock::SleepUntil(TimePoint until, std::stop_token stop) {
+  TimePoint last = Now();
   while (!stop.stop_requested()) {
-    const auto left = until - Now();
-    if (left <= left.zero()) return true;
+    const TimePoint now = Now();
+    const auto left = until - now;
+    // A wall that was ahead was mended: what `until` was reckoned from is not so any more.
+    if (left <= left.zero() || now < last) return true;
+    last = now;
     if (!timer_.WaitFor(left, stop)) return false;
   }
   return false;

@@ -77,7 +77,8 @@ class CertainClock final : public Clock {
   TimePoint Now() const override;
   // What destroys. Never less than it was before.
   TimePoint Certain() const;
-  // By Now, and at once when it is past. Goes on when the wall is set back.
+  // By Now, and at once when it is past. Goes on when the wall is set back. Ends early when Now
+  // goes back, because a wall that was ahead was mended: the caller reckons anew.
   bool SleepUntil(TimePoint until, std::stop_token stop) override;
   bool IsCertain() const override;
   ClockView view() const;
@@ -85,8 +86,6 @@ class CertainClock final : public Clock {
   // Once, before anything is destroyed. Without a record (a new store) the wall is believed.
   void Restore(const std::optional<ClockRecord>& record);
   ClockRecord Record() const;
-  // It was not earlier than this, whatever the record said: somebody put an older store in place.
-  void RaiseTo(TimePoint certain);
 
   // The kernel's word on its own clock, of now.
   void NoteKernel(bool synchronised);

@@ -56,11 +56,13 @@ Status SearchIndex::CatchUpLocked(TimePoint now) {
   for (const ExpiryDay day : waiting) {
     if (!core_.IsUsable(day, now)) continue;  // its date has come: what it says is not looked for
     const auto read_all = [&]() -> Status {
+      const std::uint64_t changes = young.changes();
       for (bool more = true; more;) {
         MAYFLY_ASSIGN_OR_RETURN(more, ReadSomeWaiting(day, now));
-        MAYFLY_RETURN_IF_ERROR(Shrink(now));
+        if (more) MAYFLY_RETURN_IF_ERROR(Shrink(now));
       }
-      return {};
+      young.SetCleanAt(day, changes);
+      return Shrink(now);
     };
     auto read = read_all();
     if (read || read.error().code == ErrorCode::kExpired) continue;
@@ -72,6 +74,7 @@ Status SearchIndex::CatchUpLocked(TimePoint now) {
 
 Result<bool> SearchIndex::ReadSomeWaiting(ExpiryDay day, TimePoint now) {
   YoungWords& young = core_.young_words();
+  const std::uint64_t epoch = young.Epoch(day);
   MAYFLY_ASSIGN_OR_RETURN(const auto rows,
                           WaitingRows(core_, day, young.ReadThrough(day), UINT64_MAX));
   for (const auto& [key, value] : rows) {
@@ -81,7 +84,7 @@ Result<bool> SearchIndex::ReadSomeWaiting(ExpiryDay day, TimePoint now) {
         MAYFLY_RETURN_IF_ERROR(ReadMessage(day, message, now));
       }
     }
-    young.SetReadThrough(day, SequenceOf(key));
+    young.SetReadThrough(day, SequenceOf(key), epoch);
   }
   return rows.size() == kWaitingRowsMax;
 }
@@ -154,9 +157,11 @@ Status SearchIndex::WriteOutDay(ExpiryDay day, TimePoint now) {
     } else if (*written) {
       return {};
     }
+    const std::uint64_t changes = core_.young_words().changes();
     for (bool more = true; more;) {
       MAYFLY_ASSIGN_OR_RETURN(more, ReadSomeWaiting(day, now));
     }
+    core_.young_words().SetCleanAt(day, changes);
   }
   return {};  // words keep changing under us: the next pass tries again
 }
@@ -197,7 +202,9 @@ Status SearchIndex::Join(ExpiryDay day, const PostingKeys& keys, std::uint64_t t
 
 Result<bool> SearchIndex::TryWriteOutDay(ExpiryDay day, TimePoint now) {
   YoungWords& young = core_.young_words();
-  const std::uint64_t changes = young.changes();
+  // Of a message that lost its words since then the `w` row may not have been read, and what is in
+  // memory may be what it no longer says.
+  const std::uint64_t changes = young.CleanAt(day);
   const std::uint64_t through = young.ReadThrough(day);
   MAYFLY_ASSIGN_OR_RETURN(const Slot slot, SlotOfPostings(day, now));
   MAYFLY_ASSIGN_OR_RETURN(const Slot index, core_.IndexOf(day));
@@ -219,8 +226,7 @@ Result<bool> SearchIndex::TryWriteOutDay(ExpiryDay day, TimePoint now) {
   // Its number is that of the last `w` row in it, which is given once.
   std::vector<Row> rows;
   if (!written_before) {
-    MAYFLY_ASSIGN_OR_RETURN(rows,
-                            WriteSegment(day, through, table, tokenizer_->languages(), keys));
+    MAYFLY_ASSIGN_OR_RETURN(rows, WriteSegment(day, through, table, tokenizer_->languages(), keys));
   }
 
   Transaction transaction(core_, now);

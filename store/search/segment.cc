@@ -277,8 +277,7 @@ Result<std::vector<Row>> WriteSegment(ExpiryDay day, std::uint64_t segment, cons
     rows.push_back(std::move(row));
     return {};
   };
-  MAYFLY_RETURN_IF_ERROR(
-      add(MetaKey(segment), Encode(MetaOf(order.documents, bits, languages))));
+  MAYFLY_RETURN_IF_ERROR(add(MetaKey(segment), Encode(MetaOf(order.documents, bits, languages))));
   for (std::size_t i = 0; i < order.documents.size(); i += kBlockDocuments) {
     const auto begin = order.documents.begin() + static_cast<std::ptrdiff_t>(i);
     const auto end = begin + static_cast<std::ptrdiff_t>(std::min<std::size_t>(

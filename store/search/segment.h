@@ -79,8 +79,7 @@ struct SegmentHead {
 };
 // kCorrupt when one does not open; `damaged`, if given, counts and skips it instead.
 Result<std::vector<SegmentHead>> ReadHeads(const Engine& engine, ExpiryDay day,
-                                           const PostingKeys& keys,
-                                           std::size_t* damaged = nullptr);
+                                           const PostingKeys& keys, std::size_t* damaged = nullptr);
 
 // Reads one segment. Every call may fail with kNotFound when the segment was replaced since its
 // head was read.

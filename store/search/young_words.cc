@@ -13,6 +13,7 @@ void YoungWords::BeginAnew(ExpiryDay day) {
   const MutexLock lock(mutex_);
   if (hidden_.contains(day)) return;
   days_.erase(day);
+  ++epochs_[day];
   waiting_.insert(day);
   changes_.fetch_add(1);
   moves_.fetch_add(1);
@@ -22,6 +23,7 @@ void YoungWords::Hide(ExpiryDay day) {
   const MutexLock lock(mutex_);
   hidden_.insert(day);
   waiting_.erase(day);
+  epochs_.erase(day);
   days_.erase(day);
 }
 
@@ -36,9 +38,28 @@ std::uint64_t YoungWords::ReadThrough(ExpiryDay day) const {
   return found == days_.end() ? 0 : found->second.read_through;
 }
 
-void YoungWords::SetReadThrough(ExpiryDay day, std::uint64_t sequence) {
+void YoungWords::SetReadThrough(ExpiryDay day, std::uint64_t sequence, std::uint64_t epoch) {
   const MutexLock lock(mutex_);
+  const auto found = epochs_.find(day);
+  if ((found == epochs_.end() ? 0 : found->second) != epoch) return;
   if (!hidden_.contains(day)) days_[day].read_through = sequence;
+}
+
+std::uint64_t YoungWords::Epoch(ExpiryDay day) const {
+  const MutexLock lock(mutex_);
+  const auto found = epochs_.find(day);
+  return found == epochs_.end() ? 0 : found->second;
+}
+
+std::uint64_t YoungWords::CleanAt(ExpiryDay day) const {
+  const MutexLock lock(mutex_);
+  const auto found = days_.find(day);
+  return found == days_.end() ? 0 : found->second.clean_at;
+}
+
+void YoungWords::SetCleanAt(ExpiryDay day, std::uint64_t changes) {
+  const MutexLock lock(mutex_);
+  if (!hidden_.contains(day)) days_[day].clean_at = changes;
 }
 
 void YoungWords::Add(ExpiryDay day, const Bytes16& message, TimePoint sent_at,

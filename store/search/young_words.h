@@ -41,7 +41,12 @@ class YoungWords {
   std::uint64_t changes() const { return changes_.load(); }
   // The highest `w` row of the date that was read; 0 when none was.
   std::uint64_t ReadThrough(ExpiryDay day) const;
-  void SetReadThrough(ExpiryDay day, std::uint64_t sequence);
+  // Ignored when the date was begun anew since this epoch of it.
+  void SetReadThrough(ExpiryDay day, std::uint64_t sequence, std::uint64_t epoch);
+  std::uint64_t Epoch(ExpiryDay day) const;
+  // The number of changes that the words of the date are not behind.
+  std::uint64_t CleanAt(ExpiryDay day) const;
+  void SetCleanAt(ExpiryDay day, std::uint64_t changes);
   void Add(ExpiryDay day, const Bytes16& message, TimePoint sent_at,
            const std::vector<std::string>& terms);
   void Remove(ExpiryDay day, const Bytes16& message);
@@ -62,10 +67,12 @@ class YoungWords {
  private:
   struct Day {
     std::uint64_t read_through = 0;
+    std::uint64_t clean_at = 0;
     WordTable words;
   };
   mutable Mutex mutex_;
   std::map<ExpiryDay, Day> days_ MAYFLY_GUARDED_BY(mutex_);
+  std::map<ExpiryDay, std::uint64_t> epochs_ MAYFLY_GUARDED_BY(mutex_);
   std::set<ExpiryDay> waiting_ MAYFLY_GUARDED_BY(mutex_);
   std::set<ExpiryDay> hidden_ MAYFLY_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> changes_{0};

@@ -132,8 +132,7 @@ const std::vector<WordRule>& WordRules() {
            "store/codec.cc", "store/core.cc", "store/core.h", "store/thread_writer.cc",
            "store/accounts.cc", "store/collection.cc", "store/conversations.cc",
            "store/outbox_queue.cc", "store/tokens.cc", "store/erasure/erasure.cc",
-           "store/erasure/date_rewriter.cc",
-           "store/outbox_queue.cc", "store/tokens.cc",
+           "store/erasure/date_rewriter.cc", "store/outbox_queue.cc", "store/tokens.cc",
            // Words of messages and of queries.
            "store/search/index.cc", "store/search/query.cc", "store/search/segment.cc",
            // Frames between core and worker, and the sealing of a rotated credential.

@@ -105,6 +105,17 @@ TEST_F(CertainClockTest, ASleepEndsThoughTheWallWasSetBackMeanwhile) {
   EXPECT_GE(clock_.Now(), kNow + minutes(5));
 }
 
+TEST_F(CertainClockTest, ASleepFromAWrongTimeEndsWhenThatIsMended) {
+  machine_.SetWall(kNow + days(92));
+  const TimePoint until = clock_.Now() + minutes(1);
+  std::jthread mover([&](std::stop_token stop) {
+    machine_.SetWall(kNow);
+    while (!stop.stop_requested()) machine_.timer.Pass(milliseconds(1));
+  });
+  EXPECT_TRUE(clock_.SleepUntil(until, {}));
+  EXPECT_LT(clock_.Now(), kNow + days(1));
+}
+
 TEST_F(CertainClockTest, ASleepStopsWhenAskedAndEndsAtOnceWhenItIsPast) {
   EXPECT_TRUE(clock_.SleepUntil(kNow - minutes(1), {}));
   std::stop_source stop;

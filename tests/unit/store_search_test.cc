@@ -390,8 +390,8 @@ TEST_P(StoreSearch, WhatAnErasedPersonSaidIsFoundInNothing) {
   const auto copy = store_.Rows(Family::Day(kDay), schema::kPosting);
   const Slot old_index = Index();
 
-  Must(store_->erasure().ErasePerson(
-      {.account = account_, .id = PlatformId("person-of-anna")}, Officer(), kNow));
+  Must(store_->erasure().ErasePerson({.account = account_, .id = PlatformId("person-of-anna")},
+                                     Officer(), kNow));
   EXPECT_THAT(Find("letter", kNow, {}, "", 400).items, SizeIs(200)) << "unreadable at once";
   Must(store_->erasure().RunOnce(kNow));
   EXPECT_THAT(Find("letter", kNow, {}, "", 400).items, SizeIs(200));

@@ -16,6 +16,11 @@ constexpr std::size_t kTokenLabelBytesMax = 200;
 constexpr std::size_t kReceiptsKeptMax = 400;
 constexpr std::size_t kReceiptsShown = 20;
 
+// The time by which dates end.
+TimePoint EndsBy(const Call& call) {
+  return call.context.certain_clock != nullptr ? call.context.certain_clock->Certain() : call.now;
+}
+
 Result<Response> GetCoverage(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(auto accounts, call.store.accounts().List());
   if (const std::string* wanted = call.request.Query("account")) {
@@ -68,7 +73,7 @@ Result<Response> GetPolicy(const Call& call) {
 
 // The members of /v1/ops/expiry and of /admin/status that say how expiry stands.
 void RenderExpiry(json::Writer& writer, const Call& call) {
-  const auto view = call.store.View(call.now);
+  const auto view = call.store.View(EndsBy(call));
   const HealthView health = call.context.health ? call.context.health() : HealthView{};
   writer.Field("now", FormatRfc3339(call.now));
   writer.Key("oldest_living");
@@ -286,7 +291,7 @@ Result<Response> Rehearse(const Call& call) {
     return Fail(ErrorCode::kInvalidArgument, "It must be true: dates end by themselves.",
                 "/dry_run");
   }
-  MAYFLY_ASSIGN_OR_RETURN(const auto previews, call.store.purge().DryRun(call.now));
+  MAYFLY_ASSIGN_OR_RETURN(const auto previews, call.store.purge().DryRun(EndsBy(call)));
   return ListDocument(call.request, "", [&](json::Writer& writer) {
     for (const auto& preview : previews) {
       writer.StartObject();
@@ -414,9 +419,9 @@ std::vector<Route> OperationRoutes(ApiContext& context) {
   Route drop_checkpoint =
       Make(context, "DELETE", "/admin/checkpoint", Access::kAdminSocket, DropCheckpoint);
   drop_checkpoint.slow = true;  // removes files
-  return {coverage, policy,  expiry,          receipts,       metrics, create_token, list_tokens,
-          revoke_token, status, rehearse, clock,  confirm, reload, unseal, rotate, take_checkpoint,
-          drop_checkpoint};
+  return {coverage,    policy,       expiry, receipts,        metrics,        create_token,
+          list_tokens, revoke_token, status, rehearse,        clock,          confirm,
+          reload,      unseal,       rotate, take_checkpoint, drop_checkpoint};
 }
 
 }  // namespace mayfly::service::api

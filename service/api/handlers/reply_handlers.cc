@@ -130,6 +130,10 @@ Result<Response> Post(const Call& call) {
   reply.after_message = *after;
   reply.text = MessageBody(std::move(text));
   reply.idempotency_key = *key;
+  if (!call.context.clock->IsCertain()) {
+    return Fail(ErrorCode::kUnavailable,
+                "This machine's clock is in doubt: nothing can be sent until it is settled.");
+  }
   const auto queued = call.store.outbox().Enqueue(reply, call.actor, call.now);
   if (!queued && queued.error().code == ErrorCode::kConversationMoved) {
     return ConversationMoved(call, id, *after, queued.error());

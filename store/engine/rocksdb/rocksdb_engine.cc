@@ -455,7 +455,7 @@ Family Exchanged(Family family, const std::set<ExpiryDay>& swapped) {
 
 // Which dates' containers have exchanged their names. Rows of dates of which nothing is left go.
 Result<std::set<ExpiryDay>> ReadSwapped(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* handle,
-                                        const std::vector<std::string>& names) {
+                                        const std::vector<std::string>& names, bool read_only) {
   std::set<ExpiryDay> swapped;
   const std::unique_ptr<rocksdb::Iterator> at(db.NewIterator(rocksdb::ReadOptions(), handle));
   for (at->Seek(rocksdb::Slice(kSwapped.data(), kSwapped.size()));
@@ -468,6 +468,8 @@ Result<std::set<ExpiryDay>> ReadSwapped(rocksdb::DB& db, rocksdb::ColumnFamilyHa
     };
     if (exists(*family) || exists(Family::Twin(family->day()))) {
       swapped.insert(family->day());
+    } else if (read_only) {
+      continue;
     } else if (const auto removed = db.Delete(rocksdb::WriteOptions(), handle, at->key());
                !removed.ok()) {
       return Fail(FromRocks(removed, "opening"));
@@ -1301,7 +1303,7 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
     }
   }
   MAYFLY_ASSIGN_OR_RETURN(std::set<ExpiryDay> swapped,
-                          ReadSwapped(*db, default_handle.get(), names));
+                          ReadSwapped(*db, default_handle.get(), names, options.read_only));
   std::map<Family, FamilyState> families;
   for (auto& [name, handle] : found) {
     families[Exchanged(name, swapped)].handle = std::move(handle);
