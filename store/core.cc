@@ -204,17 +204,17 @@ Status Core::CheckKeyGeneration() {
 // Whether the store is a copy from before an erasure: the date's index is destroyed, or the slot of
 // its postings.
 bool Core::IsFromBefore(ExpiryDay day, Slot index) const {
-  const auto is_destroyed = [&](const Error& error) {
-    return error.code == ErrorCode::kExpired && vault_->HasDate(day);
-  };
   const auto blind = vault_->BlindUnder(day, index, schema::kBlindSubject, schema::PostingsInput());
-  if (!blind) return is_destroyed(blind.error());
+  if (!blind) return IsDestroyed(day, index);
   const auto row = Get(day, schema::Key(schema::kSubject, *blind));
   if (!row || !*row) return false;
   const auto header = Checked(PeekSealed(**row));
-  if (!header) return false;
-  auto pair = vault_->PairFor(day, header->slot);
-  if (!pair) return is_destroyed(pair.error());
+  return header && IsDestroyed(day, header->slot);
+}
+
+bool Core::IsDestroyed(ExpiryDay day, Slot slot) const {
+  auto pair = vault_->PairFor(day, slot);
+  if (!pair) return pair.error().code == ErrorCode::kExpired && vault_->HasDate(day);
   sodium_memzero(pair->data(), pair->size());
   return false;
 }

@@ -182,6 +182,8 @@ class Core {
   }
   // The slot of the date's index. What is sealed under it (lists of words) goes with it.
   Result<Slot> IndexOf(ExpiryDay day) const;
+  // Alone, before its date.
+  bool IsDestroyed(ExpiryDay day, Slot slot) const;
   Result<std::optional<std::string>> Get(ExpiryDay day, std::string_view key) const {
     return engine_->Get(Family::Day(day), key);
   }

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <map>
 #include <set>
-#include <sodium.h>
 #include <string>
 #include <utility>
 #include <vector>
@@ -212,19 +211,14 @@ Status OpenHoles(Core& core, Transaction& transaction) {
 Status RewriteWhatWasDestroyed(Core& core, Transaction& transaction) {
   for (const ExpiryDay day : core.OpenDays()) {
     bool destroyed = false;
-    MAYFLY_RETURN_IF_ERROR(core.engine().Scan(
-        Family::Day(day), {.prefix = schema::Key(schema::kSubject)},
-        [&](std::string_view, std::string_view sealed) {
-          const auto header = core.Checked(PeekSealed(sealed));
-          if (!header) return true;
-          auto pair = core.vault().PairFor(day, header->slot);
-          if (pair) {
-            sodium_memzero(pair->data(), pair->size());
-            return true;
-          }
-          destroyed = pair.error().code == ErrorCode::kExpired && core.vault().HasDate(day);
-          return !destroyed;
-        }));
+    MAYFLY_RETURN_IF_ERROR(
+        core.engine().Scan(Family::Day(day), {.prefix = schema::Key(schema::kSubject)},
+                           [&](std::string_view, std::string_view sealed) {
+                             const auto header = core.Checked(PeekSealed(sealed));
+                             if (!header) return true;
+                             destroyed = core.IsDestroyed(day, header->slot);
+                             return !destroyed;
+                           }));
     if (!destroyed) continue;
     const auto number = static_cast<std::uint32_t>(day.time_since_epoch().count());
     transaction.batch().Put(Family::Sys(), schema::Key(schema::kRewriting, number),

@@ -729,13 +729,6 @@ Result<bool> Erasure::MoveRows(ExpiryDay day, Slot from, Slot to, std::string& p
   return seen == kRowsAtOnce;
 }
 
-bool Erasure::IsDestroyed(ExpiryDay day, Slot slot) const {
-  auto pair = core_.vault().PairFor(day, slot);
-  if (!pair) return pair.error().code == ErrorCode::kExpired && core_.vault().HasDate(day);
-  sodium_memzero(pair->data(), pair->size());
-  return false;
-}
-
 Status Erasure::MoveSlot(ExpiryDay day, Slot slot, TimePoint now) {
   Slot to;
   {
@@ -746,8 +739,8 @@ Status Erasure::MoveSlot(ExpiryDay day, Slot slot, TimePoint now) {
     if (!row) return {};
     MAYFLY_ASSIGN_OR_RETURN(codec::RenewalRecord record, core_.Checked(codec::DecodeRenewal(*row)));
     // An erasure may have destroyed it since, or a rewriting of the date the one that it had.
-    if (IsDestroyed(day, slot)) return {};
-    if (record.after && IsDestroyed(day, *record.after)) record.after.reset();
+    if (core_.IsDestroyed(day, slot)) return {};
+    if (record.after && core_.IsDestroyed(day, *record.after)) record.after.reset();
     if (!record.after) {
       MAYFLY_ASSIGN_OR_RETURN(record.after, core_.vault().TakeSlot(day));
       std::optional<std::string> input;

@@ -138,7 +138,6 @@ class Erasure {
   Status FinishRewriting(ExpiryDay day, TimePoint now);
   Status RenewSlots(TimePoint now);
   Result<bool> MoveRows(ExpiryDay day, Slot from, Slot to, std::string& position, TimePoint now);
-  bool IsDestroyed(ExpiryDay day, Slot slot) const;
   Status MoveSlot(ExpiryDay day, Slot slot, TimePoint now);
   Status WriteRenewalReceipts(const std::vector<std::pair<ExpiryDay, Slot>>& done,
                               const std::map<std::pair<std::int64_t, std::uint32_t>, TimePoint>& at,

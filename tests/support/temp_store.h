@@ -38,7 +38,11 @@ class TestEngine final : public store::Engine {
  public:
   explicit TestEngine(std::shared_ptr<store::Engine> engine) : engine_(std::move(engine)) {}
 
-  void FailNextCommit(Fault fault) { fault_ = fault; }
+  // The next one, or one after `others` that succeed.
+  void FailNextCommit(Fault fault, int others = 0) {
+    fault_ = fault;
+    others_ = others;
+  }
   void FailNoCommit() { fault_.reset(); }
   // Called after each commit into the twin of a date.
   void OnTwinCommit(std::function<void()> hook) { twin_hook_ = std::move(hook); }
@@ -47,7 +51,8 @@ class TestEngine final : public store::Engine {
 
   Status Commit(const store::Batch& batch, store::Durability durability) override {
     ++commits_;
-    const auto fault = std::exchange(fault_, std::nullopt);
+    const bool spared = fault_ && others_-- > 0;
+    const auto fault = spared ? std::nullopt : std::exchange(fault_, std::nullopt);
     if (fault == Fault::kRefused) return Fail(ErrorCode::kIo, "injected: refused");
     if (fault == Fault::kUnknownDone) {
       auto done = engine_->Commit(batch, durability);
@@ -94,6 +99,7 @@ class TestEngine final : public store::Engine {
  private:
   const std::shared_ptr<store::Engine> engine_;
   std::optional<Fault> fault_;
+  int others_ = 0;
   std::function<void()> twin_hook_;
   std::uint64_t commits_ = 0;
   mutable std::atomic<std::uint64_t> gets_{0};

@@ -183,6 +183,33 @@ TEST_P(StoreErasure, AWithdrawnMessageIsHiddenAtOnceAndThenDestroyedByKey) {
   EXPECT_EQ(office.store->damaged_records(), 0u);
 }
 
+// Their slot on a date was being replaced when somebody asked for them to be erased: what had not
+// moved yet is sealed under the slot before.
+TEST_P(StoreErasure, APersonIsErasedInTheMiddleOfARenewal) {
+  for (const Fault fault : {Fault::kRefused, Fault::kUnknownDone, Fault::kUnknownNotDone}) {
+    Office office(GetParam());
+    const MessageId left = office.IdOf("anna", "anna-one");
+    office.Withdraw("anna", "a2");
+    // The new slot is written down, and the rows are not moved.
+    office.store.engine().FailNextCommit(fault, 1);
+    EXPECT_FALSE(office.store->erasure().RunOnce(Office::Now()));
+    EXPECT_THAT(office.Texts("anna"), ElementsAre("to-anna", "anna-one", "anna-zero"));
+
+    office.EraseAnna();
+    office.store.engine().FailNoCommit();
+    EXPECT_THAT(office.Conversations(), Not(Contains("anna")));
+    const auto look = Must(office.store->audit().LookAtInbox(Officer(), Office::Now()));
+    EXPECT_EQ(FailureOf(office.store->conversations().GetMessage(look, left, Office::Now())),
+              ErrorCode::kNotFound);
+    Must(office.store->erasure().RunOnce(Office::Now()));
+    EXPECT_EQ(Must(office.store->erasure().Unfinished()), 0u);
+    office.store.Reopen();
+    EXPECT_THAT(office.Conversations(), Not(Contains("anna")));
+    EXPECT_THAT(office.Texts("bert"), ElementsAre("bert-two", "bert-zero"));
+    EXPECT_EQ(office.store->damaged_records(), 0u);
+  }
+}
+
 TEST_P(StoreErasure, AnEditedTextIsDestroyedAndTheNewOneStays) {
   Office office(GetParam());
   office.Edit("group", "g2", "bert-changed-in-group");
