@@ -31,7 +31,8 @@ std::optional<std::string> FromHex(std::string_view hex);  // lower-case only
 
 struct AccountId {
   std::uint32_t value = 0;
-  auto operator<=>(const AccountId&) const = default;
+  // A literal 0 of the compiler's own in a rewritten `<` is taken for a null pointer.
+  auto operator<=>(const AccountId&) const = default;  // NOLINT(modernize-use-nullptr)
   std::string ToString() const;
   static std::optional<AccountId> Parse(std::string_view text);
 };
