@@ -38,8 +38,9 @@ Result<Conversation> ToConversation(const Core& core, const LoadedHead& head, Ti
   conversation.standing = record.standing;
   conversation.group = record.group;
   conversation.unread = record.unread;
-  conversation.last_activity_at = record.last_activity_at;
-  conversation.last_message = record.last_message;
+  MAYFLY_ASSIGN_OR_RETURN(const auto newest, core.NewestOf(record, now, pairs));
+  conversation.last_activity_at = newest ? newest->active_at : record.last_activity_at;
+  if (newest) conversation.last_message = newest->id;
   conversation.expires_at = StartOf(head.day);
   conversation.revision = record.revision;
   MAYFLY_ASSIGN_OR_RETURN(conversation.participants, core.ParticipantsOf(head, now, pairs));

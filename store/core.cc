@@ -594,6 +594,38 @@ Result<HeadPtr> Core::LoadHead(ConversationId id, ExpiryDay day, Pairs& pairs) c
   return std::make_shared<const LoadedHead>(LoadedHead{.record = std::move(record), .day = day});
 }
 
+Result<std::optional<Core::Newest>> Core::NewestOf(const codec::HeadRecord& head, TimePoint now,
+                                                   Pairs& pairs) const {
+  if (!head.last_message) return std::optional<Newest>();
+  if (IsUsable(head.last_message->day, now)) {
+    return std::optional(Newest{*head.last_message, head.last_activity_at});
+  }
+  std::optional<Newest> newest;
+  std::optional<schema::ThreadPosition> newest_at;
+  for (const ExpiryDay day : head.days) {
+    if (!IsUsable(day, now)) continue;
+    const auto cblind = Blind(day, schema::kBlindConversation, schema::View(head.id.bytes));
+    if (!cblind) {
+      if (IsGone(cblind.error())) continue;
+      return Fail(cblind.error());
+    }
+    auto scanned = engine_->Scan(
+        Family::Day(day), {.prefix = schema::Key(schema::kMessage, *cblind)},
+        [&](std::string_view key, std::string_view sealed) {
+          const auto position = schema::ParseMessageKey(key);
+          if (!position) return true;
+          if (newest_at && !schema::IsNewer(*position, *newest_at)) return false;
+          const auto stored = OpenMessage(day, key, sealed, pairs);
+          if (!stored || stored->record.withdrawn) return true;
+          newest_at = position;
+          newest = Newest{stored->id, std::min(position->sent_at, stored->record.received_at)};
+          return false;
+        });
+    if (!scanned && !IsGone(scanned.error())) return Fail(std::move(scanned).error());
+  }
+  return newest;
+}
+
 Result<HeadPtr> Core::FindHead(ConversationId id, TimePoint now, Pairs& pairs,
                                std::optional<ExpiryDay>* damaged_day) const {
   for (int probe = 0; probe < kProbesMax; ++probe) {

@@ -219,6 +219,14 @@ class Core {
   // The public id of a platform's conversation. Commit lock.
   Result<std::optional<ConversationId>> FindConversation(AccountId account, const PlatformId& id,
                                                          TimePoint now, Pairs& pairs);
+  // The newest visible message of a conversation, and when it was active. A head names it as it was
+  // at the last commit; when that message has ended since and others live on, the head cannot say.
+  struct Newest {
+    MessageId id;
+    TimePoint active_at;
+  };
+  Result<std::optional<Newest>> NewestOf(const codec::HeadRecord& head, TimePoint now,
+                                         Pairs& pairs) const;
   // nullopt when it is not known. From `head_day` if it is there, else from any date.
   Result<std::optional<Contact>> FindContact(AccountId account, const PlatformId& person,
                                              ExpiryDay head_day, TimePoint now, Pairs& pairs) const;

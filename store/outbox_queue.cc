@@ -143,7 +143,8 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
   if (head->record.standing == PlatformStanding::kLocked) {
     return Fail(ErrorCode::kPlatformRejected, "The platform takes no more messages here.");
   }
-  if (head->record.last_message != reply.after_message) {
+  MAYFLY_ASSIGN_OR_RETURN(const auto newest, core_.NewestOf(head->record, now, pairs));
+  if (!newest || newest->id != reply.after_message) {
     MAYFLY_ASSIGN_OR_RETURN(const StoredMessage known,
                             core_.FindMessage(reply.after_message, now, pairs));
     if (known.record.conversation != reply.conversation) {

@@ -268,6 +268,25 @@ TEST_P(StoreOutbox, AConversationThatMovedRefusesAndKeepsTheKey) {
               IsEmpty());
 }
 
+// A sender whose clock is ahead: their message is the newest, and ends before one that came later.
+TEST_P(StoreOutbox, AConversationWhoseNewestMessageEndedIsAnsweredAtTheNextOne) {
+  Collect({Incoming("anna", "ahead", kNow + days(80), "From a clock that is ahead")});
+  const TimePoint later = kNow + days(60);
+  Collect({Incoming("anna", "m2", later, "From a clock that is right")}, later);
+  conversation_ = Inbox(*store_, later).front();
+  EXPECT_THAT(*conversation_.last_message, Thread(*store_, conversation_.id, later).front().id);
+
+  const TimePoint after = At("2026-06-07T00:00:00.000Z");
+  Collect({}, after);  // caught up
+  conversation_ = Inbox(*store_, after).front();
+  const auto thread = Thread(*store_, conversation_.id, after);
+  ASSERT_THAT(thread, SizeIs(1));
+  EXPECT_EQ(thread.front().text.Reveal(), "From a clock that is right");
+  EXPECT_EQ(conversation_.last_message, thread.front().id);
+  EXPECT_EQ(conversation_.last_activity_at, later);
+  EXPECT_EQ(Queue("key-1", after).state, ReplyState::kQueued);
+}
+
 TEST_P(StoreOutbox, AColleaguesPendingReplyMovesTheConversation) {
   const Reply mine = Queue("key-1");
   EXPECT_EQ(FailureOf(outbox().Enqueue(Draft("key-2"), Officer("tok_other"), kNow)),
