@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "store/keys/key_vault.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/service_process.h"
 
 namespace mayfly::testing {
@@ -393,6 +394,7 @@ Found SearchMemory(pid_t pid, const std::vector<std::string>& needles) {
 // that a core file would hold is searched where it lies.
 TEST_F(Keys, NoCoreFileAndNoSwapWouldHoldTheMasterKey) {
   if (::geteuid() != 0) GTEST_SKIP() << "another process's memory is root's to read";
+  if (mayfly::testing::kSanitized) GTEST_SKIP() << "a sanitizer locks nothing and maps terabytes";
   service_.Start();
   const pid_t core = *service_.CorePid();
   EXPECT_THAT(Bytes("/proc/" + std::to_string(core) + "/limits"),
@@ -412,6 +414,7 @@ TEST_F(Keys, NoCoreFileAndNoSwapWouldHoldTheMasterKey) {
 // freed and not wiped: docs/decisions/0022.
 TEST_F(Keys, NeitherWouldHoldThePassphrase) {
   if (::geteuid() != 0) GTEST_SKIP() << "another process's memory is root's to read";
+  if (mayfly::testing::kSanitized) GTEST_SKIP() << "a sanitizer locks nothing and maps terabytes";
   InitWith("passphrase", kWords);
   StartWithPassphrase(kWords);
   const Found found = SearchMemory(*service_.CorePid(), {kWords});

@@ -29,15 +29,10 @@
 #include <openssl/tls1.h>
 
 #include "connectors/simulator_server.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/tls_server.h"
 
 extern char** environ;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MAYFLY_SANITIZED 1
-#else
-#define MAYFLY_SANITIZED 0
-#endif
 
 namespace mayfly::connectors {
 namespace {
@@ -492,7 +487,7 @@ TEST(HttpClient, AHugeBodyIsCutOffAtTheCap) {
   for (const char* path : {"/length", "/chunked", "/undelimited"}) {
     EXPECT_EQ(CodeOf(client->Send(Get(path), {})), ErrorCode::kTooLarge) << path;
     const long growth = ResidentKib() - before;
-    if (MAYFLY_SANITIZED) {
+    if (mayfly::testing::kSanitized) {
       std::printf("SKIPPED: memory is not judged under a sanitizer\n");
     } else {
       EXPECT_LT(growth, kGrowthMaxKib) << path;
@@ -801,7 +796,7 @@ TEST_F(HttpClientTls, FloodsAreCutOff) {
       EXPECT_EQ(CodeOf(Send(request, {.body_bytes_max = 1u << 20})), ErrorCode::kTooLarge) << head;
     }
     const long growth = ResidentKib() - before;
-    if (MAYFLY_SANITIZED) {
+    if (mayfly::testing::kSanitized) {
       std::printf("SKIPPED: memory is not judged under a sanitizer\n");
     } else {
       EXPECT_LT(growth, kGrowthMaxKib) << head;
@@ -818,7 +813,7 @@ int Fetch(const char* origin) {
   mallopt(M_ARENA_MAX, 1);
   InitialiseHttpThreads();
   if (setrlimit(RLIMIT_CORE, &core) != 0 ||
-      (!MAYFLY_SANITIZED && setrlimit(RLIMIT_DATA, &data) != 0)) {
+      (!mayfly::testing::kSanitized && setrlimit(RLIMIT_DATA, &data) != 0)) {
     return kChildSetupFailed;
   }
   auto client = HttpClient::Create(origin, LoopbackPolicy(),

@@ -32,14 +32,9 @@
 #include "service/link/worker_link.h"
 #include "service/supervisor/supervisor.h"
 #include "tests/support/processes.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/simulated_clock.h"
 #include "tests/support/tls_server.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MAYFLY_SANITIZED 1
-#else
-#define MAYFLY_SANITIZED 0
-#endif
 
 namespace mayfly::connectors {
 namespace {
@@ -82,7 +77,7 @@ class Growth final : public ::testing::Environment {
     const long growth = StatusKib("VmHWM:") - before_;
     std::printf("[ memory   ] %ld KiB before, %+ld KiB at the peak of the whole table\n", before_,
                 growth);
-    if (MAYFLY_SANITIZED) {
+    if (mayfly::testing::kSanitized) {
       std::printf("SKIPPED: memory is not judged under a sanitizer\n");
     } else {
       EXPECT_LT(growth, kGrowthMaxKib);
@@ -475,7 +470,7 @@ pid_t StartWorker(int from_core, int to_core) {
   const int in = fcntl(from_core, F_DUPFD_CLOEXEC, 10);
   const int out = fcntl(to_core, F_DUPFD_CLOEXEC, 10);
   const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  if ((!MAYFLY_SANITIZED && setrlimit(RLIMIT_DATA, &data) != 0) ||
+  if ((!mayfly::testing::kSanitized && setrlimit(RLIMIT_DATA, &data) != 0) ||
       setrlimit(RLIMIT_CORE, &core) != 0 || dup2(nowhere, STDERR_FILENO) < 0 ||
       dup2(in, service::kWorkerFromCoreFd) < 0 || dup2(out, service::kWorkerToCoreFd) < 0) {
     _exit(90);
@@ -534,7 +529,7 @@ TEST(PlatformHostile, WhatMayEndAProcessEndsTheWorkerAlone) {
     }
   }
   std::printf("[ workers  ] %d ended alone\n", ended);
-  if (MAYFLY_SANITIZED) {
+  if (mayfly::testing::kSanitized) {
     std::printf("SKIPPED: workers have no memory limit under a sanitizer\n");
   } else {
     EXPECT_GT(ended, 0) << "nothing of this ends a worker any more: is the limit gone?";
