@@ -31,7 +31,7 @@ mayfly_test(openapi_tools_tests SOURCES e2e/openapi_tools_test.cc LIBRARIES mayf
             LABELS e2e)
 foreach(name first_light bluesky_first_light mastodon_first_light program renewal)
   add_test(NAME ${name}_through_proxy COMMAND ${name}_tests)
-  set_tests_properties(${name}_through_proxy PROPERTIES TIMEOUT 900 LABELS e2e
+  set_tests_properties(${name}_through_proxy PROPERTIES TIMEOUT 900 LABELS "e2e;proxy"
                        ENVIRONMENT MAYFLY_VALIDATING_PROXY=1)
 endforeach()
 
