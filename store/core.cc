@@ -65,11 +65,6 @@ Result<std::vector<std::pair<std::string, std::string>>> RowsOf(const Engine& en
   return rows;
 }
 
-// Gone with its date, or erased and about to be removed.
-bool IsGone(const Error& error) {
-  return error.code == ErrorCode::kExpired || error.code == ErrorCode::kNotFound;
-}
-
 }  // namespace
 
 Result<const Pair*> Pairs::For(ExpiryDay day, Slot slot) {

@@ -146,6 +146,11 @@ struct RandomBytesHash {
   }
 };
 
+// Why something cannot be read: it is not there, or not any more. Nothing is wrong.
+inline bool IsGone(const Error& error) {
+  return error.code == ErrorCode::kExpired || error.code == ErrorCode::kNotFound;
+}
+
 class Core {
  public:
   Core(std::unique_ptr<Engine> engine, std::unique_ptr<KeyVault> vault,

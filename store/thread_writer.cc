@@ -300,6 +300,7 @@ Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, 
   const auto at = std::lower_bound(head.days.begin(), head.days.end(), placement.day);
   if (at == head.days.end() || *at != placement.day) head.days.insert(at, placement.day);
   thread.day = std::max(thread.day, placement.day);
+  thread.last_added_day = std::max(thread.last_added_day, placement.day);
   const schema::ThreadPosition position{placement.sent_at, placement.dkey};
   if (!thread.newest_added || schema::IsNewer(position, *thread.newest_added)) {
     thread.newest_added = position;
@@ -427,8 +428,10 @@ Status ThreadWriter::HideFromHead(const StoredMessage& stored) {
     if (thread.error().code == ErrorCode::kCorrupt) return {};  // counted; the text is hidden
     return Fail(std::move(thread).error());
   }
-  if (*thread != nullptr && (*thread)->head.last_message == stored.id) {
-    (*thread)->newest_withdrawn = true;
+  if (*thread == nullptr) return {};
+  const bool ended_last = !held_.contains(stored.id) && (*thread)->day == stored.id.day;
+  if ((*thread)->head.last_message == stored.id || ended_last) {
+    (*thread)->reread = true;
     (*thread)->changed = true;
   }
   return {};
@@ -455,6 +458,7 @@ Result<bool> ThreadWriter::Hold(const PlatformId& message) {
       stored->header.direction, codec::Encode(stored->record)));
   transaction_.batch().Put(Family::Sys(), schema::HeldKey(id->day, id->bytes),
                            codec::Encode(codec::HeldRecord{.since = now, .account = account_.id}));
+  held_.insert(*id);
   MAYFLY_RETURN_IF_ERROR(HideFromHead(*stored));
   return true;
 }
@@ -464,6 +468,16 @@ Result<bool> ThreadWriter::DestroyHeld(const MessageId& message) {
   MAYFLY_ASSIGN_OR_RETURN(const auto stored, Stored(message));
   if (!stored || !stored->record.withdrawn || stored->record.platform_id.empty()) return false;
   MAYFLY_RETURN_IF_ERROR(PutTombstone(*stored, Transaction::Reason::kWithdrawn));
+  withdrawn_.insert(message);
+  auto thread = FindById(stored->record.conversation);
+  if (!thread) {
+    if (thread.error().code == ErrorCode::kCorrupt) return true;  // counted
+    return Fail(std::move(thread).error());
+  }
+  if (*thread != nullptr && (*thread)->day == message.day) {
+    (*thread)->reread = true;
+    (*thread)->changed = true;
+  }
   return true;
 }
 
@@ -495,7 +509,10 @@ Result<bool> ThreadWriter::Restore(const MessageId& message) {
   return true;
 }
 
-Status ThreadWriter::FindNewest(Thread& thread) {
+// The newest message that can be read, and the date with which the conversation ends: that of the
+// last message that can be read, or that can be again (held, or damaged now). With none left it
+// stays where it is, to show that there was something.
+Status ThreadWriter::Reread(Thread& thread) {
   codec::HeadRecord& head = thread.head;
   head.last_message = std::nullopt;
   const auto consider = [&](const schema::ThreadPosition& position, ExpiryDay day,
@@ -508,27 +525,67 @@ Status ThreadWriter::FindNewest(Thread& thread) {
     head.last_sent_at = position.sent_at;
     head.last_activity_at = std::min(position.sent_at, received_at);
   };
+  std::optional<ExpiryDay> last;
   if (thread.newest_added) {
     consider(*thread.newest_added, thread.newest_added_day, transaction_.now());
+    last = thread.last_added_day;
   }
   for (const ExpiryDay day : head.days) {
     if (!core_.IsUsable(day, transaction_.now())) continue;
     MAYFLY_ASSIGN_OR_RETURN(const Bytes16 cblind, transaction_.ConversationBlind(day, head.id));
+    bool ends_here = false;
+    Status read;
     MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(
         Family::Day(day), {.prefix = schema::Key(schema::kMessage, cblind)},
         [&](std::string_view key, std::string_view sealed) {
           const auto position = schema::ParseMessageKey(key);
-          if (!position || withdrawn_.contains({day, position->dkey})) return true;
+          if (!position) return true;
+          const MessageId id{day, position->dkey};
+          ends_here |= held_.contains(id);
+          if (withdrawn_.contains(id)) return true;
           const auto stored = core_.OpenMessage(day, key, sealed, transaction_.pairs());
-          if (!stored || stored->record.withdrawn) return true;
+          if (!stored) {
+            const ErrorCode code = stored.error().code;
+            ends_here |= code == ErrorCode::kCorrupt;
+            if (code == ErrorCode::kCorrupt || IsGone(stored.error())) return true;
+            read = Fail(stored.error());
+            return false;
+          }
+          ends_here |= !stored->record.withdrawn || !stored->record.platform_id.empty();
+          if (stored->record.withdrawn) return true;
           consider(*position, day, stored->record.received_at);
           return false;
         }));
+    MAYFLY_RETURN_IF_ERROR(std::move(read));
+    if (ends_here) last = std::max(last.value_or(day), day);
   }
+  if (last) thread.day = *last;
   return {};
 }
 
 // --- heads and contacts
+
+// Whom other conversations name that end on a date. Reads all of them.
+Result<std::set<PlatformId>> ThreadWriter::NamedByOthers(const Thread& thread, ExpiryDay day) {
+  std::set<PlatformId> named;
+  std::set<ConversationId> here;  // as they will be, not as they are stored
+  for (const auto& [platform_id, other] : threads_) {
+    here.insert(other->head.id);
+    if (other.get() == &thread || other->day != day) continue;
+    named.insert(other->head.participants.begin(), other->head.participants.end());
+  }
+  MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(
+      Family::Day(day), {.prefix = schema::Key(schema::kHead)},
+      [&](std::string_view key, std::string_view sealed) {
+        const auto row = core_.OpenRow(day, schema::kHead, key, sealed, transaction_.pairs());
+        if (!row || row->header.account != account_.id) return true;
+        const auto head = codec::DecodeHead(row->body);
+        if (!head || here.contains(head->id)) return true;
+        named.insert(head->participants.begin(), head->participants.end());
+        return true;
+      }));
+  return named;
+}
 
 Status ThreadWriter::FlushContacts(Thread& thread) {
   const bool moved = thread.old != nullptr && thread.old->day != thread.day;
@@ -564,18 +621,29 @@ Status ThreadWriter::FlushContacts(Thread& thread) {
     }
   }
   if (!moved) return {};
+  // To a later date a name is taken along: where another conversation still wants it, it is found
+  // there. To an earlier one it is only moved when nobody else needs it.
+  std::set<PlatformId> needed;
+  if (thread.day < thread.old->day) {
+    MAYFLY_ASSIGN_OR_RETURN(needed, NamedByOthers(thread, thread.old->day));
+  }
   for (const PlatformId& person : thread.old->record.participants) {
+    if (needed.contains(person)) continue;
     MAYFLY_RETURN_IF_ERROR(transaction_.RemoveContact(thread.old->day, account_.id, person));
   }
   return {};
 }
 
 Status ThreadWriter::Flush() {
+  // A conversation of which nothing was stored leaves nothing behind.
+  std::erase_if(threads_, [](const auto& entry) {
+    return entry.second->old == nullptr && !entry.second->newest_added;
+  });
+  for (auto& [platform_id, thread] : threads_) {
+    if (thread->reread) MAYFLY_RETURN_IF_ERROR(Reread(*thread));
+  }
   for (auto& [platform_id, entry] : threads_) {
     Thread& thread = *entry;
-    // A conversation of which nothing was stored leaves nothing behind.
-    if (thread.old == nullptr && !thread.newest_added) continue;
-    if (thread.newest_withdrawn) MAYFLY_RETURN_IF_ERROR(FindNewest(thread));
     MAYFLY_RETURN_IF_ERROR(FlushContacts(thread));
     if (!thread.changed) continue;
     std::erase_if(thread.head.days,

@@ -29,10 +29,12 @@ class ThreadWriter {
     codec::HeadRecord head;  // as it will be
     ExpiryDay day{};         // the family in which it will lie
     bool changed = false;
-    bool newest_withdrawn = false;           // the newest visible message must be found again
+    bool reread = false;                     // newest message and date must be found again
     std::map<PlatformId, Contact> contacts;  // as this transaction was told
-    std::optional<schema::ThreadPosition> newest_added;  // visible messages of this transaction
+    // Of the visible messages that this transaction adds.
+    std::optional<schema::ThreadPosition> newest_added;
     ExpiryDay newest_added_day{};
+    ExpiryDay last_added_day{};
   };
   // Null when the conversation is not known.
   Result<Thread*> Find(const PlatformId& platform_id);
@@ -66,7 +68,9 @@ class ThreadWriter {
   Status AddTombstone(const Thread* thread, const Placement& placement, Direction direction,
                       const PlatformId& sender);
   // Turns a stored message into its tombstone, and takes its text out of the reply that it came
-  // from. Its slot is to be renewed. False when it is not stored, or withdrawn already.
+  // from. Its slot is to be renewed. When it was the one that ended last, its conversation and the
+  // names in it now end with the last that is left. False when it is not stored, or withdrawn
+  // already.
   Result<bool> Withdraw(const PlatformId& message);
   Result<bool> Withdraw(const MessageId& message, Transaction::Reason reason);
   // The same to every reader, but its text stays until a later decision.
@@ -88,8 +92,9 @@ class ThreadWriter {
   Status ForgetReplyText(const StoredMessage& stored);
   Status HideFromHead(const StoredMessage& stored);
   Result<Thread*> Load(const PlatformId& platform_id, const ConversationId& id);
-  Status FindNewest(Thread& thread);
+  Status Reread(Thread& thread);
   Status FlushContacts(Thread& thread);
+  Result<std::set<PlatformId>> NamedByOthers(const Thread& thread, ExpiryDay day);
   void AddParticipant(Thread& thread, const PlatformId& person);
   Result<std::optional<TimePoint>> BlockedUntil(const std::string& input);
   // Of an erased person who has not written since, a group knows no name.
@@ -107,7 +112,8 @@ class ThreadWriter {
   bool fingerprints_undated_ = false;
   std::map<PlatformId, std::unique_ptr<Thread>> threads_;
   std::unordered_set<std::string> placed_;
-  std::set<MessageId> withdrawn_;
+  std::set<MessageId> withdrawn_;  // by this transaction, or held
+  std::set<MessageId> held_;       // by this transaction
   std::map<std::string, std::optional<TimePoint>> blocks_;
   std::set<PlatformId> writers_;  // whose messages this transaction adds
 };

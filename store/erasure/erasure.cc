@@ -553,7 +553,7 @@ Status Erasure::ClearHeads(const ErasureId& id, TimePoint now) {
       MAYFLY_ASSIGN_OR_RETURN(ThreadWriter::Thread* const thread, writer.FindById(heads[i]));
       if (thread == nullptr) continue;
       std::erase(thread->head.participants, record.person);
-      thread->newest_withdrawn = true;
+      thread->reread = true;
       thread->changed = true;
     }
     MAYFLY_RETURN_IF_ERROR(writer.Flush());

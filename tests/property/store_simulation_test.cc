@@ -328,8 +328,10 @@ class Simulation {
       const auto thread = Thread(*store_, conversation.id, now, 20);
       EXPECT_EQ(conversation.last_message,
                 thread.empty() ? std::nullopt : std::optional(thread.front().id));
+      TimePoint last;
       for (std::size_t i = 0; i < thread.size(); ++i) {
         const Message& message = thread[i];
+        last = std::max(last, message.expires_at);
         seen.insert(message.platform_id.Reveal());
         const Known& known = messages_.at(message.platform_id.Reveal());
         const auto id = ids_.emplace(message.platform_id.Reveal(), message.id).first;
@@ -338,7 +340,7 @@ class Simulation {
         EXPECT_EQ(message.edited_at, known.texts[known.shown].first);
         EXPECT_EQ(message.expires_at, StartOf(known.end)) << "no edit lengthens a life";
         EXPECT_LT(now, message.expires_at);
-        EXPECT_LE(message.expires_at, conversation.expires_at);
+        CheckFile(message, known, now);
         EXPECT_EQ(conversation.platform_id, PlatformId(known.conversation));
         if (i > 0) {
           EXPECT_GE(thread[i - 1].sent_at, message.sent_at);
@@ -359,6 +361,9 @@ class Simulation {
       } else {
         ASSERT_TRUE(found) << found.error().message;
         EXPECT_EQ(found->platform_id, PlatformId(platform_id));
+      }
+      if (!thread.empty()) {
+        EXPECT_EQ(conversation.expires_at, last) << "it ends with the last that is left";
       }
     }
   }

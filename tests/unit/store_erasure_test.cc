@@ -183,6 +183,46 @@ TEST_P(StoreErasure, AWithdrawnMessageIsHiddenAtOnceAndThenDestroyedByKey) {
   EXPECT_EQ(office.store->damaged_records(), 0u);
 }
 
+// What would have ended last takes the conversation's end along, and the names in it.
+TEST_P(StoreErasure, AConversationEndsWithTheLastMessageThatIsLeft) {
+  Office office(GetParam());
+  const ExpiryDay before = DayAt("2026-06-04");
+  const auto contacts_at = [&](ExpiryDay day) {
+    std::size_t rows = 0;
+    Must(office.store.engine().Scan(Family::Day(day),
+                                    {.prefix = store::schema::Key(store::schema::kContact)},
+                                    [&](std::string_view, std::string_view) { return ++rows > 0; }));
+    return rows;
+  };
+  ASSERT_EQ(office.Find("anna").expires_at, StartOf(kEnd));
+  ASSERT_EQ(contacts_at(kEnd), 2u);
+
+  // Anna's name is needed on the last date as long as the group ends then.
+  office.Withdraw("anna", "a2");
+  EXPECT_EQ(office.Find("anna").expires_at, StartOf(before));
+  EXPECT_EQ(contacts_at(kEnd), 2u);
+  office.Withdraw("group", "g4");
+  EXPECT_EQ(office.Find("group").expires_at, StartOf(kEnd));
+  office.Withdraw("group", "g3");
+  EXPECT_EQ(office.Find("group").expires_at, StartOf(before));
+  EXPECT_EQ(contacts_at(kEnd), 1u) << "Bert's own conversation ends then";
+
+  const TimePoint last = StartOf(before) - minutes(1);
+  for (const char* name : {"anna", "group"}) {
+    for (const Contact& contact : office.Find(name, last).participants) {
+      EXPECT_FALSE(contact.display_name.empty());
+    }
+  }
+  EXPECT_THAT(office.Conversations(StartOf(before)), ElementsAre("bert"));
+  // The next message carries it on.
+  office.Serve(Office::Now(), {Incoming("anna", "a9", Office::Now(), "anna-nine")});
+  EXPECT_EQ(office.Find("anna").expires_at, StartOf(kEnd));
+  EXPECT_EQ(contacts_at(kEnd), 2u);
+  office.store.Reopen();
+  EXPECT_EQ(office.Find("anna").expires_at, StartOf(kEnd));
+  EXPECT_EQ(office.store->damaged_records(), 0u);
+}
+
 // Their slot on a date was being replaced when somebody asked for them to be erased: what had not
 // moved yet is sealed under the slot before.
 TEST_P(StoreErasure, APersonIsErasedInTheMiddleOfARenewal) {
