@@ -10,6 +10,8 @@ const char* ToString(ChangeKind kind) {
       return "message.edited";
     case ChangeKind::kMessageWithdrawn:
       return "message.withdrawn";
+    case ChangeKind::kAttachmentUpdated:
+      return "attachment.updated";
     case ChangeKind::kMessageExpired:
       return "message.expired";
     case ChangeKind::kConversationUpdated:

@@ -16,6 +16,7 @@ enum class ChangeKind : std::uint8_t {
   kMessageReceived,      // id: the message, theirs or ours; with its conversation
   kMessageEdited,        // id: the message; with its conversation
   kMessageWithdrawn,     // id: the message; with its conversation
+  kAttachmentUpdated,    // id: its message; kept or refused; with its conversation
   kMessageExpired,       // id: the date; everything that bears it is gone
   kConversationUpdated,  // id: the conversation
   kReplyUpdated,         // id: the reply; with its conversation

@@ -20,7 +20,13 @@ constexpr std::uint8_t kFlagWithdrawn = 4;
 constexpr std::uint8_t kFlagReply = 8;
 constexpr std::uint8_t kMessageFlagsV1 = 15;
 constexpr std::uint8_t kFlagEdited = 16;
-constexpr std::uint8_t kMessageFlags = kMessageFlagsV1 | kFlagEdited;
+constexpr std::uint8_t kMessageFlagsV2 = kMessageFlagsV1 | kFlagEdited;
+constexpr std::uint8_t kFlagAttachments = 32;
+constexpr std::uint8_t kMessageFlags = kMessageFlagsV2 | kFlagAttachments;
+
+constexpr std::uint8_t MessageFlagsOf(std::uint8_t version) {
+  return version == 1 ? kMessageFlagsV1 : version == 2 ? kMessageFlagsV2 : kMessageFlags;
+}
 
 constexpr std::uint8_t kFlagGroup = 1;
 constexpr std::uint8_t kFlagUnread = 2;
@@ -212,7 +218,8 @@ std::string Encode(const MessageRecord& record) {
   encoder.Byte(static_cast<std::uint8_t>(
       (record.has_unsupported_content ? kFlagUnsupported : 0) |
       (record.backfilled ? kFlagBackfilled : 0) | (record.withdrawn ? kFlagWithdrawn : 0) |
-      (record.reply ? kFlagReply : 0) | (record.edited_at ? kFlagEdited : 0)));
+      (record.reply ? kFlagReply : 0) | (record.edited_at ? kFlagEdited : 0) |
+      (record.attachments > 0 ? kFlagAttachments : 0)));
   encoder.Byte(static_cast<std::uint8_t>(record.unreadable));
   encoder.Fixed(record.conversation.bytes);
   encoder.Time(record.sent_at);
@@ -220,6 +227,7 @@ std::string Encode(const MessageRecord& record) {
   encoder.Varint(record.sequence);
   if (record.reply) EncodeId(encoder, *record.reply);
   if (record.edited_at) encoder.Time(*record.edited_at);
+  if (record.attachments > 0) encoder.Varint(record.attachments);
   encoder.String(record.platform_id.Reveal());
   encoder.String(record.sender.Reveal());
   encoder.String(record.text.Reveal());
@@ -229,8 +237,7 @@ std::string Encode(const MessageRecord& record) {
 Result<MessageRecord> DecodeMessage(std::string_view bytes) {
   Decoder decoder(bytes, "message", kMessageVersion);
   MessageRecord record;
-  const std::uint8_t flags =
-      decoder.Enum(0, decoder.version() == 1 ? kMessageFlagsV1 : kMessageFlags);
+  const std::uint8_t flags = decoder.Enum(0, MessageFlagsOf(decoder.version()));
   record.has_unsupported_content = (flags & kFlagUnsupported) != 0;
   record.backfilled = (flags & kFlagBackfilled) != 0;
   record.withdrawn = (flags & kFlagWithdrawn) != 0;
@@ -247,6 +254,10 @@ Result<MessageRecord> DecodeMessage(std::string_view bytes) {
   record.sequence = decoder.Varint();
   if ((flags & kFlagReply) != 0) record.reply = DecodeId<ReplyIdTag>(decoder);
   if ((flags & kFlagEdited) != 0) record.edited_at = decoder.Time();
+  if ((flags & kFlagAttachments) != 0) {
+    record.attachments = static_cast<std::uint16_t>(decoder.Count(kAttachmentsMax));
+    if (record.attachments == 0) decoder.Spoil();  // one encoding for each record
+  }
   record.platform_id = PlatformId(decoder.String());
   record.sender = PlatformId(decoder.String());
   record.text = MessageBody(decoder.String());
@@ -318,6 +329,48 @@ Result<HeadRecord> DecodeHead(std::string_view bytes) {
   for (std::size_t i = 0; i < participant_count && decoder.ok(); ++i) {
     record.participants.emplace_back(decoder.String());
   }
+  MAYFLY_RETURN_IF_ERROR(decoder.Finish());
+  return record;
+}
+
+std::string Encode(const AttachmentRecord& record) {
+  Encoder encoder(64 + record.media_type.size() + record.name.size() + record.locator.size());
+  encoder.Byte(static_cast<std::uint8_t>(record.state));
+  encoder.Byte(static_cast<std::uint8_t>(record.refusal));
+  encoder.Varint(record.bytes);
+  encoder.Fixed(record.writing);
+  encoder.String(record.media_type);
+  encoder.String(record.name.Reveal());
+  encoder.String(record.locator.Reveal());
+  return std::move(encoder).Take();
+}
+
+Result<AttachmentRecord> DecodeAttachment(std::string_view bytes) {
+  Decoder decoder(bytes, "attachment");
+  AttachmentRecord record;
+  record.state = static_cast<AttachmentState>(
+      decoder.Enum(1, static_cast<std::uint8_t>(AttachmentState::kRefused)));
+  record.refusal = static_cast<AttachmentRefusal>(
+      decoder.Enum(0, static_cast<std::uint8_t>(AttachmentRefusal::kUnfetchable)));
+  record.bytes = decoder.Varint();
+  record.writing = decoder.Fixed();
+  record.media_type = decoder.String();
+  record.name = AttachmentName(decoder.String());
+  record.locator = AttachmentLocator(decoder.String());
+  MAYFLY_RETURN_IF_ERROR(decoder.Finish());
+  return record;
+}
+
+std::string Encode(const WantedRecord& record) {
+  Encoder encoder;
+  encoder.Varint(record.account.value);
+  return std::move(encoder).Take();
+}
+
+Result<WantedRecord> DecodeWanted(std::string_view bytes) {
+  Decoder decoder(bytes, "wanted attachment");
+  WantedRecord record;
+  record.account.value = decoder.Varint32();
   MAYFLY_RETURN_IF_ERROR(decoder.Finish());
   return record;
 }

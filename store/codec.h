@@ -30,7 +30,7 @@
 namespace mayfly::store::codec {
 
 inline constexpr std::uint8_t kVersion = 1;
-inline constexpr std::uint8_t kMessageVersion = 2;  // 1 knew no edits
+inline constexpr std::uint8_t kMessageVersion = 3;  // 1 knew no edits, 2 no attachments
 inline constexpr std::size_t kParticipantsMax = 50;
 inline constexpr std::size_t kDaysMax = 128;  // dates that a head can name; about 93 exist
 
@@ -103,6 +103,17 @@ struct MessageRecord {  // m; account, direction and slot stand in its sealed he
   bool withdrawn = false;  // a tombstone: no text, no platform ids
   std::optional<ReplyId> reply;
   std::optional<TimePoint> edited_at;  // when the text became what it is, if it was another once
+  std::uint16_t attachments = 0;       // how many `a` rows tell of them, numbered from 1
+};
+
+struct AttachmentRecord {  // a
+  AttachmentState state = AttachmentState::kWaiting;
+  AttachmentRefusal refusal = AttachmentRefusal::kNone;
+  std::uint64_t bytes = 0;
+  Bytes16 writing = {};  // which pieces are its own, of those that lie under its key; kKept
+  std::string media_type;
+  AttachmentName name;
+  AttachmentLocator locator;  // while it is to be fetched
 };
 
 struct HeadRecord {  // h
@@ -120,6 +131,10 @@ struct HeadRecord {  // h
   TimePoint last_sent_at;  // thread position of last_message
   std::uint64_t revision = 1;
   std::vector<ExpiryDay> days;  // ascending; dates that hold messages of it
+};
+
+struct WantedRecord {  // e
+  AccountId account;
 };
 
 struct PointerRecord {  // d
@@ -147,6 +162,8 @@ struct StatsRecord {  // b
 
 std::string Encode(const MessageRecord& record);
 std::string Encode(const HeadRecord& record);
+std::string Encode(const AttachmentRecord& record);
+std::string Encode(const WantedRecord& record);
 std::string Encode(const PointerRecord& record);
 std::string Encode(const InboxRecord& record);
 std::string Encode(const IdempotencyRecord& record);
@@ -160,6 +177,8 @@ std::string EncodeMark();  // a row whose presence is all it says
 
 Result<MessageRecord> DecodeMessage(std::string_view bytes);
 Result<HeadRecord> DecodeHead(std::string_view bytes);
+Result<AttachmentRecord> DecodeAttachment(std::string_view bytes);
+Result<WantedRecord> DecodeWanted(std::string_view bytes);
 Result<PointerRecord> DecodePointer(std::string_view bytes);
 Result<InboxRecord> DecodeInbox(std::string_view bytes);
 Result<IdempotencyRecord> DecodeIdempotency(std::string_view bytes);

@@ -115,7 +115,10 @@ Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint 
       ApplyEdit(*edit->second, now, record);
       edits.erase(edit);
     }
-    auto added = writer.Add(*thread, placement, message.direction, std::move(record));
+    // A stub has none.
+    const bool readable = message.unreadable == UnreadableReason::kNone;
+    auto added = writer.Add(*thread, placement, message.direction, std::move(record),
+                            readable ? message.attachments : std::vector<CollectedAttachment>());
     if (!added) return Fail(std::move(added).error());
     ++outcome.stored;
     if (placement.future) ++outcome.future;

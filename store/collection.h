@@ -3,11 +3,13 @@
 #ifndef MAYFLY_STORE_COLLECTION_H_
 #define MAYFLY_STORE_COLLECTION_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "store/model/account.h"
+#include "store/model/attachment.h"
 #include "store/model/conversation.h"
 #include "store/model/coverage.h"
 #include "store/model/message.h"
@@ -17,6 +19,11 @@ namespace mayfly::store {
 
 class Core;
 
+struct CollectedAttachment {
+  AttachmentName name;
+  std::optional<std::uint64_t> bytes;  // as the platform says, if it does
+  AttachmentLocator locator;
+};
 // The same values as a connector's page, stamped by the core. The store takes no time from the page
 // but `sent_at`.
 struct CollectedMessage {
@@ -28,6 +35,7 @@ struct CollectedMessage {
   MessageBody text;
   UnreadableReason unreadable = UnreadableReason::kNone;
   bool has_unsupported_content = false;
+  std::vector<CollectedAttachment> attachments = {};
 };
 struct CollectedConversation {
   PlatformId id;
@@ -84,6 +92,11 @@ class Collection {
   // revives none. One that is older than what is stored, or says the same, changes nothing; so
   // does one of a stub. A time from the future counts as none. A message that is served again
   // with another text, and without an edit, stays as it was stored.
+  //
+  // Attachments are listed with their message and fetched later (store/attachments.h), the first
+  // kAttachmentsMax of them; that there were more is content that is not listed. One that says to
+  // be too large, or has no usable locator, is refused at once. They stay as they were listed
+  // first: neither an edit nor serving the message again brings or takes one.
   //
   // A withdrawal hides the message; its text is then destroyed (store/erasure/erasure.h), at once
   // or, when there are too many of them, later: store/erasure/withdrawal_brake.h.

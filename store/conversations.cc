@@ -69,6 +69,14 @@ class MessageReader {
     message.has_unsupported_content = record.has_unsupported_content;
     message.backfilled = record.backfilled;
     message.reply = record.reply;
+    for (std::uint16_t number = 1; number <= record.attachments; ++number) {
+      auto attachment = LoadAttachment(core_, stored.id, number, pairs_);
+      if (attachment) {
+        message.attachments.push_back(*std::move(attachment));
+      } else if (!IsGone(attachment.error()) && attachment.error().code != ErrorCode::kCorrupt) {
+        return Fail(std::move(attachment).error());
+      }  // damaged (counted): the message is readable without
+    }
     if (message.direction == Direction::kOutgoing) {
       const auto account = core_.GetAccount(message.account);
       if (account) message.sender_handle = ContactHandle(account->own_handle);

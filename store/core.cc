@@ -943,6 +943,12 @@ Core::Tracked Core::TakeTracked() {
   return taken ? std::move(taken->second) : Tracked();
 }
 
+namespace {
+
+constexpr std::size_t kPieceHeadBytes = 128;  // holds more than PeekSealed reads
+
+}  // namespace
+
 Status Core::NoteTracked(const Batch& batch) {
   if (!tracked_) return {};
   const auto& [day, family] = std::pair(tracked_->first, Family::Day(tracked_->first));
@@ -953,7 +959,12 @@ Status Core::NoteTracked(const Batch& batch) {
       continue;
     }
     MAYFLY_ASSIGN_OR_RETURN(auto held, Get(day, change.key));
-    if (held) tracked_->second.removed.insert_or_assign(change.key, *std::move(held));
+    if (!held) continue;
+    // Its key says where it went: of so many bytes only the head is kept.
+    if (schema::KindOf(change.key) == schema::kAttachment && held->size() > kPieceHeadBytes) {
+      held->resize(kPieceHeadBytes);
+    }
+    tracked_->second.removed.insert_or_assign(change.key, *std::move(held));
   }
   return {};
 }
@@ -1235,6 +1246,18 @@ Status Transaction::PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes
       codec::Encode(codec::PointerRecord{.cblind = cblind, .sent_at = record.sent_at}));
   return PutSealed(day, schema::kMessage, schema::MessageKey(cblind, record.sent_at, dkey), slot,
                    account, direction, codec::Encode(record));
+}
+
+Status Transaction::RemoveAttachments(const MessageId& message) {
+  for (const std::string& prefix :
+       {schema::AttachmentsKey(message.bytes), schema::Key(schema::kWanted, message.bytes)}) {
+    MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(Family::Day(message.day), {.prefix = prefix},
+                                               [&](std::string_view key, std::string_view) {
+                                                 Remove(message.day, std::string(key));
+                                                 return true;
+                                               }));
+  }
+  return {};
 }
 
 Status Transaction::PutHead(const HeadPtr& old, codec::HeadRecord head, ExpiryDay day) {

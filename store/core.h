@@ -460,6 +460,8 @@ class Transaction {
   Status PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes16& dkey, Slot slot,
                     AccountId account, Direction direction, TimePoint born,
                     codec::MessageRecord record);
+  // All `a` and `e` rows of a message.
+  Status RemoveAttachments(const MessageId& message);
   // Writes `h`, `k` and `i`, and takes the old rows away where they lay elsewhere.
   Status PutHead(const HeadPtr& old, codec::HeadRecord head, ExpiryDay day);
   Status PutContact(ExpiryDay day, AccountId account, const Contact& contact);
@@ -529,6 +531,10 @@ class Transaction {
   std::map<ExpiryDay, std::vector<search::Removal>> forgotten_words_;
   std::vector<ChangeNotice> changes_;
 };
+
+// As Attachments::Get, of a message that was found readable. kNotFound.
+Result<Attachment> LoadAttachment(const Core& core, const MessageId& message, std::uint16_t number,
+                                  Pairs& pairs);
 
 inline bool IsPending(ReplyState state) {
   return state == ReplyState::kQueued || state == ReplyState::kSending ||

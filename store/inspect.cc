@@ -16,13 +16,6 @@
 namespace mayfly::store {
 namespace {
 
-// Rows of a day family that are no sealed records.
-constexpr char kPlainOfDay[] = {schema::kPointer, schema::kPending, schema::kStats,
-                                schema::kBlock,   schema::kIndex,   schema::kWaiting};
-bool IsPlain(char kind) {
-  return std::find(std::begin(kPlainOfDay), std::end(kPlainOfDay), kind) != std::end(kPlainOfDay);
-}
-
 const std::map<char, const char*>& SealedOfSys() {
   static const std::map<char, const char*> purposes = {
       {schema::kAccount, schema::kPurposeAccount},
@@ -31,10 +24,6 @@ const std::map<char, const char*>& SealedOfSys() {
       {schema::kCoverage, schema::kPurposeCoverage},
       {schema::kToken, schema::kPurposeToken}};
   return purposes;
-}
-
-char KindOf(std::string_view key) {
-  return key.size() < schema::kHeadBytes ? '\0' : key[schema::kHeadBytes - 1];
 }
 
 class Inspector {
@@ -47,7 +36,7 @@ class Inspector {
     MAYFLY_RETURN_IF_ERROR(
         engine_.Scan(report.family, {}, [&](std::string_view key, std::string_view value) {
           ++report.rows.rows;
-          const auto purpose = SealedOfSys().find(KindOf(key));
+          const auto purpose = SealedOfSys().find(schema::KindOf(key));
           if (purpose != SealedOfSys().end()) {
             Pair pair = vault_.PurposeKey(purpose->second);
             Count(Opens(pair, report.family, TimePoint(), key, value), &report.rows);
@@ -69,7 +58,7 @@ class Inspector {
     if (!usable) return report;
     const auto look = [&](std::string_view key, std::string_view value) {
       ++report.rows.rows;
-      if (!IsPlain(KindOf(key))) LookAt(day, key, value, &report.rows);
+      if (!schema::IsPlain(schema::KindOf(key))) LookAt(day, key, value, &report.rows);
       return true;
     };
     MAYFLY_RETURN_IF_ERROR(options_.sample ? Draw(family, look) : engine_.Scan(family, {}, look));
@@ -115,7 +104,7 @@ class Inspector {
     auto body = Unseal(pair,
                        {.organisation = schema::kOrganisation,
                         .family = name,
-                        .column = KindOf(key),
+                        .column = schema::KindOf(key),
                         .engine_key = key,
                         .expires_at = expires_at},
                        value);

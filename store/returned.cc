@@ -26,10 +26,6 @@ const Actor& TheSystem() {
   return kSystem;
 }
 
-char KindOf(std::string_view key) {
-  return key.size() < schema::kHeadBytes ? '\0' : key[schema::kHeadBytes - 1];
-}
-
 AccountId AccountOf(std::string_view key) {
   return AccountId{
       schema::ReadU32(key.substr(std::min<std::size_t>(schema::kHeadBytes, key.size())))};
@@ -57,7 +53,8 @@ class LedgerRows {
     if (entry.kind == LedgerEntry::Kind::kRetention) {
       gathered_.retention[AccountOf(entry.key)] = entry.value;
     }
-    if (entry.kind == LedgerEntry::Kind::kRemoved && KindOf(entry.key) == schema::kCredential) {
+    if (entry.kind == LedgerEntry::Kind::kRemoved &&
+        schema::KindOf(entry.key) == schema::kCredential) {
       gathered_.retired.insert(AccountOf(entry.key));
     }
     rows_.push_back(entry);
@@ -96,7 +93,7 @@ class LedgerRows {
   }
 
   Status Apply(const LedgerEntry& row, Transaction& transaction) {
-    const char kind = KindOf(row.key);
+    const char kind = schema::KindOf(row.key);
     if (row.kind == LedgerEntry::Kind::kRemoved && kind != schema::kCredential) {
       if (kind == schema::kToken) {
         MAYFLY_ASSIGN_OR_RETURN(const auto there, core_.engine().Get(Family::Sys(), row.key));
@@ -328,7 +325,7 @@ Status Core::CompactLedger(TimePoint now) {
   if (ledger_ == nullptr) return {};
   std::map<std::string, LedgerEntry> gone;  // few: revoked tokens, retired accounts
   MAYFLY_RETURN_IF_ERROR(ledger_->Replay([&](const LedgerEntry& entry) -> Status {
-    const char kind = KindOf(entry.key);
+    const char kind = schema::KindOf(entry.key);
     if (entry.kind != LedgerEntry::Kind::kRemoved) return {};
     if (kind == schema::kCredential ||
         (kind == schema::kToken && now < entry.at + kRevocationsKept)) {

@@ -114,6 +114,33 @@ std::optional<std::pair<ExpiryDay, Slot>> ParseRenewalKey(std::string_view key) 
   return std::pair(ExpiryDay(std::chrono::days(ReadU32(rest))), slot);
 }
 
+namespace {
+
+std::string U16(std::uint16_t value) {
+  return {static_cast<char>(value >> 8), static_cast<char>(value & 0xff)};
+}
+
+}  // namespace
+
+std::string AttachmentsKey(const Bytes16& dkey) { return Key(kAttachment, dkey); }
+std::string AttachmentKey(const Bytes16& dkey, std::uint16_t number) {
+  return AttachmentsKey(dkey).append(U16(number));
+}
+std::string PieceKey(const Bytes16& dkey, std::uint16_t number, std::uint32_t piece) {
+  return AttachmentKey(dkey, number).append(U32(piece));
+}
+std::string WantedKey(const Bytes16& dkey, std::uint16_t number) {
+  return Key(kWanted, dkey).append(U16(number));
+}
+std::optional<std::pair<Bytes16, std::uint16_t>> ParseWantedKey(std::string_view key) {
+  if (key.size() != kAttachmentKeyBytes) return std::nullopt;
+  const auto dkey = Tail16(key.substr(0, kHeadBytes + 16), kHeadBytes + 16);
+  if (!dkey) return std::nullopt;
+  const auto high = static_cast<std::uint8_t>(key[kHeadBytes + 16]);
+  const auto low = static_cast<std::uint8_t>(key[kHeadBytes + 17]);
+  return std::pair(*dkey, static_cast<std::uint16_t>(high << 8 | low));
+}
+
 std::string HeldKey(ExpiryDay day, const Bytes16& dkey) {
   return Key(kHeld, static_cast<std::uint32_t>(day.time_since_epoch().count())).append(View(dkey));
 }

@@ -26,6 +26,9 @@
 //                                           search/segment.h
 //   w sequence[8]                           plain: dkeys of messages of one commit whose words no
 //                                           `t` row has yet
+//   a dkey[16] number[2]                    sealed: what is known of a message's attachment
+//   a dkey[16] number[2] piece[4]           sealed: writing[16] and up to 64 KiB of its bytes
+//   e dkey[16] number[2]                    plain: account; exists while it is to be fetched
 //   f fblind[16]                            plain: what was born until then does not come back
 //   x                                       plain: slot, generation     the date's index
 //
@@ -34,7 +37,7 @@
 //   sblind  s, c        index   mf-subject       account[4], 'p', platform person id
 //           s           index   mf-subject       account[4], 'g', public conversation id
 //   lblind  k           index   mf-lookup        account[4], platform conversation id
-//   dkey    m, d, id    id key  mf-message       account[4], platform message id
+//   dkey    m, d, a, e  id key  mf-message       account[4], platform message id
 //   yblind  y           id key  mf-idempotency   public conversation id, idempotency key
 //   fblind  f           id key  mf-block         account[4], 'p', platform person id
 //           f           id key  mf-block         account[4], 'k', platform conversation id
@@ -45,8 +48,9 @@
 // rewrites nothing. A contact is found in the family of its conversation's head or in a later one:
 // two conversations of one person may hold a row each.
 //
-// Who seals (whose slot): an incoming message and a contact: the person. Outgoing messages, o, h,
-// k, i and y: the contact of a one-to-one conversation, else the conversation's pseudo-subject.
+// Who seals (whose slot): an incoming message, its attachments, and a contact: the person. Outgoing
+// messages, o, h, k, i and y: the contact of a one-to-one conversation, else the conversation's
+// pseudo-subject.
 //
 // Family sys: nothing of the people who write, but for cursors, which are sealed.
 //
@@ -111,6 +115,13 @@ inline constexpr char kBlock = 'f';
 inline constexpr char kIndex = 'x';
 inline constexpr char kPosting = 't';
 inline constexpr char kWaiting = 'w';
+inline constexpr char kAttachment = 'a';
+inline constexpr char kWanted = 'e';
+// Of these, the ones that are no sealed records.
+constexpr bool IsPlain(char kind) {
+  return kind == kPointer || kind == kPending || kind == kStats || kind == kBlock ||
+         kind == kIndex || kind == kWaiting || kind == kWanted;
+}
 
 // Kinds of rows of sys.
 inline constexpr char kAccount = 'a';
@@ -173,6 +184,7 @@ inline constexpr const char* kPurposeTokenHash = "mf-token-hash";
 inline constexpr const char* kPurposeFingerprint = "mf-fingerprint";
 inline constexpr const char* kPurposeReplyBody = "mf-reply-body";
 inline constexpr const char* kPurposePageCursor = "mf-page-1";
+inline constexpr const char* kPurposeReceipts = "mf-receipts";
 inline constexpr const char* kPurposeLedger = "mf-forward";
 inline constexpr const char* kPurposeKeysPrint = "mf-keys-print";
 
@@ -185,6 +197,11 @@ std::string U64(std::uint64_t value);
 std::uint32_t ReadU32(std::string_view bytes);  // first 4 bytes; 0 when too short
 std::uint64_t ReadU64(std::string_view bytes);
 std::string_view View(const Bytes16& bytes);
+// Of any row; 0 when the key is too short to have one.
+constexpr char KindOf(std::string_view key) {
+  constexpr std::size_t at = 2;  // behind the organisation
+  return key.size() > at ? key[at] : '\0';
+}
 // Complemented and order-preserving for times before 1970 too: the newest has the smallest bytes.
 std::string NewestFirst(TimePoint at);
 
@@ -201,12 +218,20 @@ std::string RenewalKey(ExpiryDay day, Slot slot);
 std::optional<std::pair<ExpiryDay, Slot>> ParseRenewalKey(std::string_view key);
 std::string HeldKey(ExpiryDay day, const Bytes16& dkey);
 std::optional<std::pair<ExpiryDay, Bytes16>> ParseHeldKey(std::string_view key);
+// A message's attachments, one of them, a piece of its bytes; each the prefix of the next.
+std::string AttachmentsKey(const Bytes16& dkey);
+std::string AttachmentKey(const Bytes16& dkey, std::uint16_t number);
+std::string PieceKey(const Bytes16& dkey, std::uint16_t number, std::uint32_t piece);
+std::string WantedKey(const Bytes16& dkey, std::uint16_t number);
+// Of a WantedKey.
+std::optional<std::pair<Bytes16, std::uint16_t>> ParseWantedKey(std::string_view key);
 std::string DestructionKey(TimePoint at, const Bytes16& id);  // oldest first
 std::optional<TimePoint> ParseDestructionTime(std::string_view key);
 
 inline constexpr std::size_t kHeadBytes = 3;  // organisation and kind
 inline constexpr std::size_t kMessageKeyBytes = kHeadBytes + 16 + 8 + 16;
 inline constexpr std::size_t kInboxKeyBytes = kHeadBytes + 8 + 16;
+inline constexpr std::size_t kAttachmentKeyBytes = kHeadBytes + 16 + 2;
 
 // Where a message stands in its thread. Newer first, ties by key.
 struct ThreadPosition {

@@ -18,6 +18,7 @@ struct Store::Impl {
   Tokens tokens{core};
   Collection collection{core};
   Conversations conversations{core};
+  Attachments attachments{core};
   OutboxQueue outbox{core};
   AuditLog audit{core};
   Purge purge{core};
@@ -45,6 +46,7 @@ Accounts& Store::accounts() { return impl_->accounts; }
 Tokens& Store::tokens() { return impl_->tokens; }
 Collection& Store::collection() { return impl_->collection; }
 Conversations& Store::conversations() { return impl_->conversations; }
+Attachments& Store::attachments() { return impl_->attachments; }
 OutboxQueue& Store::outbox() { return impl_->outbox; }
 AuditLog& Store::audit() { return impl_->audit; }
 Purge& Store::purge() { return impl_->purge; }

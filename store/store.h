@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "store/accounts.h"
+#include "store/attachments.h"
 #include "store/audit_log.h"
 #include "store/change_observer.h"
 #include "store/collection.h"
@@ -61,6 +62,7 @@ class Store {
   Tokens& tokens();
   Collection& collection();        // what pollers write: messages, cursor, coverage
   Conversations& conversations();  // what staff read: inbox, threads, messages
+  Attachments& attachments();      // the files that messages bring along
   OutboxQueue& outbox();
   AuditLog& audit();
   Purge& purge();

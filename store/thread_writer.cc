@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "store/model/json.h"
+
 namespace mayfly::store {
 namespace {
 
@@ -270,7 +272,8 @@ Result<bool> ThreadWriter::IsNameless(const Thread& thread, const PlatformId& pe
 // --- messages
 
 Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, Direction direction,
-                                    codec::MessageRecord record) {
+                                    codec::MessageRecord record,
+                                    const std::vector<CollectedAttachment>& attachments) {
   const TimePoint now = transaction_.now();
   const PlatformId platform_id = record.platform_id;
   const bool incoming = direction == Direction::kIncoming;
@@ -278,6 +281,8 @@ Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, 
   record.conversation = thread.head.id;
   record.sent_at = placement.sent_at;
   record.received_at = now;
+  record.attachments = static_cast<std::uint16_t>(std::min(attachments.size(), kAttachmentsMax));
+  record.has_unsupported_content |= attachments.size() > kAttachmentsMax;
   const bool has_sender = incoming && !record.sender.empty();
   if (has_sender) {
     AddParticipant(thread, record.sender);
@@ -297,6 +302,7 @@ Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, 
 
   codec::HeadRecord& head = thread.head;
   const MessageId id{placement.day, placement.dkey};
+  MAYFLY_RETURN_IF_ERROR(PutAttachments(id, slot, direction, attachments));
   const auto at = std::lower_bound(head.days.begin(), head.days.end(), placement.day);
   if (at == head.days.end() || *at != placement.day) head.days.insert(at, placement.day);
   thread.day = std::max(thread.day, placement.day);
@@ -320,6 +326,35 @@ Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, 
   }
   thread.changed = true;
   return id;
+}
+
+Status ThreadWriter::PutAttachments(const MessageId& message, Slot slot, Direction direction,
+                                    const std::vector<CollectedAttachment>& attachments) {
+  std::uint16_t number = 0;
+  for (const CollectedAttachment& attachment : attachments) {
+    if (++number > kAttachmentsMax) break;
+    codec::AttachmentRecord record;
+    record.bytes = attachment.bytes.value_or(0);
+    record.name = AttachmentName(
+        std::string(json::Utf8Prefix(attachment.name.Reveal(), kAttachmentNameBytesMax)));
+    const std::size_t locator = attachment.locator.size();
+    if (record.bytes > kAttachmentBytesMax) {
+      record.refusal = AttachmentRefusal::kTooLarge;
+    } else if (locator == 0 || locator > kAttachmentLocatorBytesMax) {
+      record.refusal = AttachmentRefusal::kUnfetchable;
+    }
+    if (record.refusal == AttachmentRefusal::kNone) {
+      record.locator = attachment.locator;
+      transaction_.Put(message.day, schema::WantedKey(message.bytes, number),
+                       codec::Encode(codec::WantedRecord{.account = account_.id}));
+    } else {
+      record.state = AttachmentState::kRefused;
+    }
+    MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
+        message.day, schema::kAttachment, schema::AttachmentKey(message.bytes, number), slot,
+        account_.id, direction, codec::Encode(record)));
+  }
+  return {};
 }
 
 Status ThreadWriter::AddTombstone(const Thread* thread, const Placement& placement,
@@ -401,6 +436,9 @@ Status ThreadWriter::PutTombstone(const StoredMessage& stored, Transaction::Reas
                                                 stored.header.slot, stored.header.account,
                                                 stored.header.direction, codec::Encode(tombstone)));
   MAYFLY_RETURN_IF_ERROR(transaction_.RenewSlot(stored.id.day, stored.header.slot, reason));
+  if (stored.record.attachments > 0) {
+    MAYFLY_RETURN_IF_ERROR(transaction_.RemoveAttachments(stored.id));
+  }
   return ForgetReplyText(stored);
 }
 

@@ -59,7 +59,8 @@ class ThreadWriter {
 
   // Stores a new message. `record` brings ids, text and flags; its times and sequence are set here.
   Result<MessageId> Add(Thread& thread, const Placement& placement, Direction direction,
-                        codec::MessageRecord record);
+                        codec::MessageRecord record,
+                        const std::vector<CollectedAttachment>& attachments = {});
   // Gives a stored message the text of an edit. False when it is not stored, when it has no text
   // (stub, tombstone), or when the edit says nothing new.
   Result<bool> Edit(const CollectedEdit& edit);
@@ -88,6 +89,8 @@ class ThreadWriter {
  private:
   // nullopt when it is not stored, or nobody can read it.
   Result<std::optional<StoredMessage>> Stored(const MessageId& message);
+  Status PutAttachments(const MessageId& message, Slot slot, Direction direction,
+                        const std::vector<CollectedAttachment>& attachments);
   Status PutTombstone(const StoredMessage& stored, Transaction::Reason reason);
   Status ForgetReplyText(const StoredMessage& stored);
   Status HideFromHead(const StoredMessage& stored);

@@ -7,6 +7,7 @@ namespace mayfly::store {
 namespace {
 
 constexpr std::size_t kRowsAtOnce = 2'000;
+constexpr std::size_t kBytesAtOnce = 4u << 20;  // pieces of attachments are large
 
 Status StayBehind(DateRewriter&, std::string_view, std::string_view) { return {}; }
 Status CarryAsItIs(DateRewriter& rewriter, std::string_view key, std::string_view value) {
@@ -29,9 +30,11 @@ struct Kind {
   Status (*carry)(DateRewriter&, std::string_view key, std::string_view value);
 };
 constexpr Kind kKinds[] = {
+    {schema::kAttachment, CarrySealed<schema::kAttachment>},
     {schema::kStats, StayBehind},  // counted anew
     {schema::kContact, Call<&DateRewriter::CarryContact>},
     {schema::kPointer, StayBehind},  // made with its message
+    {schema::kWanted, Call<&DateRewriter::CarryWanted>},
     {schema::kBlock, CarryAsItIs},
     {schema::kHead, Call<&DateRewriter::CarryHead>},
     {schema::kInbox, Call<&DateRewriter::CarryInboxRow>},
@@ -73,14 +76,16 @@ Status DateRewriter::CopyAll() {
   ScanOptions options{.limit = kRowsAtOnce};
   for (bool more = true; more;) {
     std::vector<std::pair<std::string, std::string>> rows;
+    std::size_t bytes = 0;
     // In pieces, so that the end of the date need not wait for all of them.
     MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(Family::Day(day_), options,
                                                [&](std::string_view key, std::string_view value) {
                                                  rows.emplace_back(key, value);
-                                                 return true;
+                                                 bytes += value.size();
+                                                 return bytes < kBytesAtOnce;
                                                }));
     for (const auto& [key, value] : rows) MAYFLY_RETURN_IF_ERROR(Row(key, value));
-    more = rows.size() == kRowsAtOnce;
+    more = rows.size() == kRowsAtOnce || bytes >= kBytesAtOnce;
     if (!rows.empty()) options.after = rows.back().first;
     MAYFLY_RETURN_IF_ERROR(Flush());
   }
@@ -98,6 +103,7 @@ Status DateRewriter::CatchUp(const Core::Tracked& tracked) {
   for (const std::string& key : tracked.put) {
     MAYFLY_ASSIGN_OR_RETURN(const auto value, stands(key));
     if (value) MAYFLY_RETURN_IF_ERROR(Row(key, *value));
+    MAYFLY_RETURN_IF_ERROR(FlushWhenLarge());
   }
   MAYFLY_RETURN_IF_ERROR(WriteStats());
   Emit(schema::Key(schema::kIndex), codec::Encode(index_));
@@ -188,6 +194,7 @@ void DateRewriter::Emit(std::string key, std::string value) {
   if (removing_) {
     batch_.Remove(Family::Twin(day_), std::move(key));
   } else {
+    batch_bytes_ += value.size();
     batch_.Put(Family::Twin(day_), std::move(key), std::move(value));
   }
 }
@@ -298,6 +305,26 @@ Status DateRewriter::CarryPending(std::string_view key, std::string_view value) 
   return CarryAsItIs(*this, key, value);
 }
 
+// It says that there is a message, so it stays behind with one that does. What it leads to may have
+// been removed by the same commit: then it is removed too.
+Status DateRewriter::CarryWanted(std::string_view key, std::string_view value) {
+  const auto wanted = schema::ParseWantedKey(key);
+  if (!wanted) {
+    core_.CountDamage();
+    return {};
+  }
+  if (!removing_) {
+    const std::string record_key = schema::AttachmentKey(wanted->first, wanted->second);
+    MAYFLY_ASSIGN_OR_RETURN(const auto sealed, core_.Get(day_, record_key));
+    if (!sealed) return {};
+    const auto header = core_.Checked(PeekSealed(*sealed));
+    if (!header) return {};
+    MAYFLY_ASSIGN_OR_RETURN(const bool lives, Lives(schema::kAttachment, record_key, *header));
+    if (!lives) return {};
+  }
+  return CarryAsItIs(*this, key, value);
+}
+
 // What stayed behind will not be there when the date ends. When it was born still counts.
 Status DateRewriter::WriteStats() {
   std::vector<std::pair<std::string, std::string>> rows;
@@ -335,7 +362,10 @@ Status DateRewriter::Flush() {
   if (batch_.changes.empty()) return {};
   MAYFLY_RETURN_IF_ERROR(core_.engine().Commit(batch_, Durability::kUnlogged));
   batch_ = {};
+  batch_bytes_ = 0;
   return {};
 }
+
+Status DateRewriter::FlushWhenLarge() { return batch_bytes_ < kBytesAtOnce ? Status() : Flush(); }
 
 }  // namespace mayfly::store

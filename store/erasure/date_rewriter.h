@@ -50,6 +50,7 @@ class DateRewriter {
   Status CarrySubject(std::string_view key, std::string_view value);
   Status CarryContact(std::string_view key, std::string_view value);
   Status CarryPending(std::string_view key, std::string_view value);
+  Status CarryWanted(std::string_view key, std::string_view value);
 
  private:
   // Pairs without a claim on the view: the keys that are destroyed meanwhile are not of rows that
@@ -64,6 +65,7 @@ class DateRewriter {
   Status WriteStats();
   void WriteWaiting();
   Status Flush();
+  Status FlushWhenLarge();
 
   Core& core_;
   const ExpiryDay day_;
@@ -82,6 +84,7 @@ class DateRewriter {
   std::uint64_t waiting_rows_ = 0;
   bool removing_ = false;
   Batch batch_;
+  std::size_t batch_bytes_ = 0;
 };
 
 }  // namespace mayfly::store

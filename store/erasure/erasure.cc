@@ -14,6 +14,7 @@ namespace mayfly::store {
 namespace {
 
 constexpr std::size_t kRowsAtOnce = 4'096;
+constexpr std::size_t kBytesAtOnce = 4u << 20;  // pieces of attachments are large
 constexpr std::size_t kHeadsAtOnce = 64;
 
 const Actor& TheSystem() {
@@ -695,22 +696,23 @@ Status Erasure::RewriteDates(TimePoint now) {
 // Gives the next rows that `from` seals their new slot. True when there may be more.
 Result<bool> Erasure::MoveRows(ExpiryDay day, Slot from, Slot to, std::string& position,
                                TimePoint now) {
-  static constexpr std::string_view kPlain = {"dqbfxw", 6};
   Transaction transaction(core_, now);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
   ScanOptions options{.limit = kRowsAtOnce};
   if (!position.empty()) options.after = position;
   std::vector<std::pair<std::string, std::string>> rows;
   std::size_t seen = 0;
+  std::size_t bytes = 0;
   MAYFLY_RETURN_IF_ERROR(core_.engine().Scan(
       Family::Day(day), options, [&](std::string_view key, std::string_view value) {
         ++seen;
         position = key;
-        if (key.size() < schema::kHeadBytes) return true;
-        if (kPlain.find(key[schema::kHeadBytes - 1]) != std::string_view::npos) return true;
+        if (key.size() < schema::kHeadBytes || schema::IsPlain(schema::KindOf(key))) return true;
         const auto header = PeekSealed(value);
-        if (header && header->slot == from) rows.emplace_back(key, value);
-        return true;
+        if (!header || header->slot != from) return true;
+        rows.emplace_back(key, value);
+        bytes += value.size();
+        return bytes < kBytesAtOnce;
       }));
   for (auto& [key, value] : rows) {
     auto sealed = core_.Checked(core_.ResealRow(day, key[schema::kHeadBytes - 1], key, value, key,
@@ -726,7 +728,7 @@ Result<bool> Erasure::MoveRows(ExpiryDay day, Slot from, Slot to, std::string& p
     }
   }
   MAYFLY_RETURN_IF_ERROR(transaction.Commit());
-  return seen == kRowsAtOnce;
+  return seen == kRowsAtOnce || bytes >= kBytesAtOnce;
 }
 
 Status Erasure::MoveSlot(ExpiryDay day, Slot slot, TimePoint now) {

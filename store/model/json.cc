@@ -365,6 +365,13 @@ Result<std::optional<bool>> Value::OptBool(std::string_view key, std::string_vie
                         [](const Value& value) { return value.AsBool(); });
 }
 
+std::string_view Utf8Prefix(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  std::size_t end = bytes_max;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
 bool IsValidUtf8(std::string_view bytes) {
   for (std::size_t at = 0; at < bytes.size();) {
     // Most texts are ASCII in long runs.

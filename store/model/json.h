@@ -79,6 +79,8 @@ struct Limits {
 Result<Value> Parse(std::string_view text, const Limits& limits = {});
 
 bool IsValidUtf8(std::string_view bytes);
+// As much of valid UTF-8 as fits into `bytes_max`, cut between two characters.
+std::string_view Utf8Prefix(std::string_view text, std::size_t bytes_max);
 
 // Appends one document to a string. Calls must form valid JSON; a wrong order is a defect and
 // asserts. Invalid UTF-8 in a string is written as U+FFFD, so the output is always valid.

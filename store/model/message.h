@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "store/model/attachment.h"
 #include "store/model/ids.h"
 #include "store/model/sensitive.h"
 #include "store/model/time.h"
@@ -42,9 +43,10 @@ struct Message {
   ContactHandle sender_name;
   MessageBody text;
   UnreadableReason unreadable = UnreadableReason::kNone;
-  bool has_unsupported_content = false;  // an embed or attachment that is not kept here
-  bool backfilled = false;               // arrived while history was read
-  std::optional<ReplyId> reply;          // the reply that it came from, if staff wrote it here
+  bool has_unsupported_content = false;      // an embed or attachment that is not listed here
+  std::vector<Attachment> attachments = {};  // as the platform listed them first; by number
+  bool backfilled = false;                   // arrived while history was read
+  std::optional<ReplyId> reply;              // the reply that it came from, if staff wrote it here
 };
 
 }  // namespace mayfly

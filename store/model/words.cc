@@ -8,6 +8,7 @@
 
 #include "store/model/account.h"
 #include "store/model/actor.h"
+#include "store/model/attachment.h"
 #include "store/model/conversation.h"
 #include "store/model/message.h"
 #include "store/model/reply.h"
@@ -95,6 +96,20 @@ constexpr Word<UnreadableReason> kUnreadableReasons[] = {
     {UnreadableReason::kUnsupportedKind, "unsupported-kind"},
 };
 
+constexpr Word<AttachmentState> kAttachmentStates[] = {
+    {AttachmentState::kWaiting, "waiting"},
+    {AttachmentState::kKept, "kept"},
+    {AttachmentState::kRefused, "refused"},
+};
+
+constexpr Word<AttachmentRefusal> kAttachmentRefusals[] = {
+    {AttachmentRefusal::kNone, "none"},
+    {AttachmentRefusal::kTooLarge, "too-large"},
+    {AttachmentRefusal::kGone, "gone"},
+    {AttachmentRefusal::kNotAllowed, "not-allowed"},
+    {AttachmentRefusal::kUnfetchable, "unfetchable"},
+};
+
 constexpr Word<ConversationStatus> kConversationStatuses[] = {
     {ConversationStatus::kOpen, "open"},
     {ConversationStatus::kClosed, "closed"},
@@ -149,6 +164,9 @@ std::optional<AccountState> ParseAccountState(const std::string& word) {
 
 const char* ToString(Direction direction) { return WordOf(kDirections, direction); }
 const char* ToString(UnreadableReason reason) { return WordOf(kUnreadableReasons, reason); }
+
+const char* ToString(AttachmentState state) { return WordOf(kAttachmentStates, state); }
+const char* ToString(AttachmentRefusal refusal) { return WordOf(kAttachmentRefusals, refusal); }
 
 const char* ToString(ConversationStatus status) { return WordOf(kConversationStatuses, status); }
 std::optional<ConversationStatus> ParseConversationStatus(const std::string& word) {

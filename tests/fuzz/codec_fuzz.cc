@@ -9,7 +9,8 @@ namespace {
 
 using namespace store::codec;
 
-// A message of version 1 is one of version 2 that was never edited, apart from the version byte.
+// A message of an earlier version is one of today's that has none of what came since, apart from
+// the version byte.
 std::string AsWrittenToday(std::string_view message) {
   std::string bytes(message);
   if (!bytes.empty()) bytes[0] = static_cast<char>(kMessageVersion);
@@ -35,6 +36,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view bytes = fuzz::Text(data, size);
   CheckOne<codec::MessageRecord>(fuzz::AsWrittenToday(bytes), codec::DecodeMessage(bytes),
                                  codec::Encode);
+  CheckOne<codec::AttachmentRecord>(bytes, codec::DecodeAttachment(bytes), codec::Encode);
+  CheckOne<codec::WantedRecord>(bytes, codec::DecodeWanted(bytes), codec::Encode);
   CheckOne<codec::HeadRecord>(bytes, codec::DecodeHead(bytes), codec::Encode);
   CheckOne<codec::PointerRecord>(bytes, codec::DecodePointer(bytes), codec::Encode);
   CheckOne<codec::InboxRecord>(bytes, codec::DecodeInbox(bytes), codec::Encode);

@@ -57,7 +57,7 @@ std::vector<Case> Cases() {
   message.backfilled = true;
   message.reply = ReplyId{Day(100), Filled(0x22)};
   cases.push_back({"message", codec::Encode(message),
-                   "02"
+                   "03"
                    "0b"
                    "00" +
                        Sixteen("11") +
@@ -75,7 +75,7 @@ std::vector<Case> Cases() {
   edited.reply = std::nullopt;
   edited.edited_at = Ms(2'000);
   cases.push_back({"edited message", codec::Encode(edited),
-                   "02"
+                   "03"
                    "12"
                    "00" +
                        Sixteen("11") +
@@ -87,13 +87,50 @@ std::vector<Case> Cases() {
                        "0170"
                        "024869",
                    [](std::string_view b) { return Again(codec::DecodeMessage(b)); }});
+  edited.attachments = 3;
+  cases.push_back({"message with attachments", codec::Encode(edited),
+                   "03"
+                   "32"
+                   "00" +
+                       Sixteen("11") +
+                       "d00f"
+                       "e807"
+                       "ac02"
+                       "a01f"
+                       "03"
+                       "026d31"
+                       "0170"
+                       "024869",
+                   [](std::string_view b) { return Again(codec::DecodeMessage(b)); }});
+  codec::AttachmentRecord attachment;
+  attachment.state = AttachmentState::kRefused;
+  attachment.refusal = AttachmentRefusal::kGone;
+  attachment.bytes = 300;
+  attachment.writing = Filled(0x77);
+  attachment.media_type = "a/b";
+  attachment.name = AttachmentName("n");
+  attachment.locator = AttachmentLocator("u");
+  cases.push_back({"attachment", codec::Encode(attachment),
+                   "01"
+                   "03"
+                   "02"
+                   "ac02" +
+                       Sixteen("77") +
+                       "03612f62"
+                       "016e"
+                       "0175",
+                   [](std::string_view b) { return Again(codec::DecodeAttachment(b)); }});
+  cases.push_back({"wanted attachment", codec::Encode(codec::WantedRecord{.account = AccountId{7}}),
+                   "01"
+                   "07",
+                   [](std::string_view b) { return Again(codec::DecodeWanted(b)); }});
   codec::MessageRecord stub;
   stub.sent_at = Ms(-1);
   stub.received_at = Ms(-1);
   stub.unreadable = UnreadableReason::kUnsupportedKind;
   stub.withdrawn = true;
   cases.push_back({"tombstone", codec::Encode(stub),
-                   "02"
+                   "03"
                    "04"
                    "03" +
                        Sixteen("00") +
@@ -455,7 +492,7 @@ TEST(StoreCodec, WhatWasWrittenIsRead) {
   }
 }
 
-TEST(StoreCodec, AMessageOfTheFirstLayoutStaysReadable) {
+TEST(StoreCodec, AMessageOfAnEarlierLayoutStaysReadable) {
   const std::string golden =
       "01"
       "0b"
@@ -474,9 +511,11 @@ TEST(StoreCodec, AMessageOfTheFirstLayoutStaysReadable) {
   EXPECT_EQ(message->sent_at, Ms(1'000));
   EXPECT_EQ(message->text, MessageBody("Hi"));
   EXPECT_EQ(message->edited_at, std::nullopt);
-  EXPECT_EQ(ToHex(codec::Encode(*message)), "02" + golden.substr(2)) << "nothing else changed";
-  // It knew no edits, so the mark of one is damage.
+  EXPECT_EQ(ToHex(codec::Encode(*message)), "03" + golden.substr(2)) << "nothing else changed";
+  // It knew no edits, and the next one no attachments, so the mark of one is damage.
   EXPECT_FALSE(codec::DecodeMessage(*FromHex("0110" + golden.substr(4))));
+  EXPECT_TRUE(codec::DecodeMessage(*FromHex("02" + golden.substr(2))));
+  EXPECT_FALSE(codec::DecodeMessage(*FromHex("0220" + golden.substr(4))));
 }
 
 TEST(StoreCodec, CutLongerOrOtherVersionedRecordsAreCorrupt) {
@@ -488,7 +527,7 @@ TEST(StoreCodec, CutLongerOrOtherVersionedRecordsAreCorrupt) {
     }
     EXPECT_FALSE(c.again(c.encoded + '\0')) << c.name;
     std::string other = c.encoded;
-    for (const char version : {'\0', '\3'}) {
+    for (const char version : {'\0', '\4'}) {
       other[0] = version;
       EXPECT_FALSE(c.again(other)) << c.name;
     }
