@@ -93,7 +93,7 @@ simulation() {
   build release store_simulation_tests
   MAYFLY_SEEDS=${MAYFLY_SEEDS:-200} build/release/tests/store_simulation_tests ||
     die "The simulation failed." "the failure above names its seed"
-  figures "${MAYFLY_SEEDS:-200} seeds, 200 simulated days each"
+  figures "${MAYFLY_SEEDS:-200} seeds, 400 simulated days each"
 }
 
 # Each file operation of the script fails in turn, in six ways.

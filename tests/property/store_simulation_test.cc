@@ -1,7 +1,7 @@
-// 200 simulated days of a platform that serves pages late, twice, undated, from the future and in
-// any order, and edits them; of staff who answer and destroy; of people who are erased and write
-// again; of crashes, failed commits and late purges. After each step: everything that was collected
-// and lives is readable exactly once, and nothing else is.
+// 400 simulated days of a platform that serves pages late, twice, undated, from the future and in
+// any order, and edits them; of files that are fetched or not; of staff who answer and destroy; of
+// people who are erased and write again; of crashes, failed commits and late purges. After each
+// step: everything that was collected and lives is readable exactly once, and nothing else is.
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -39,7 +39,7 @@ class Simulation {
     const TimePoint end = clock_.Now() + days(day_count);
     while (clock_.Now() < end && !::testing::Test::HasFailure()) {
       clock_.Advance(minutes(1 + Pick(16 * 60)));
-      const int what = Pick(24);
+      const int what = Pick(26);
       if (what < 12) {
         Collect();
       } else if (what < 15) {
@@ -56,8 +56,10 @@ class Simulation {
         FinishErasures();
       } else if (what < 22) {
         ErasePerson();
-      } else {
+      } else if (what < 24) {
         DestroyOne();
+      } else {
+        Fetch();
       }
       Check();
     }
@@ -73,6 +75,7 @@ class Simulation {
     EXPECT_GT(edited_, 20u);
     EXPECT_GT(erased_, 3u);
     EXPECT_GT(destroyed_, 10u);
+    EXPECT_GT(fetched_, 20u);
     Must(store_->erasure().RunOnce(clock_.Now()));
     EXPECT_EQ(Must(store_->erasure().Unfinished()), 0u);
   }
@@ -90,6 +93,9 @@ class Simulation {
     // Its texts on the platform, each with the time at which it became that; the first has none.
     std::vector<std::pair<std::optional<TimePoint>, std::string>> texts;
     std::size_t shown = 0;  // which of them we must show
+    bool has_file = false;
+    bool file_refused = false;
+    std::optional<std::string> file;  // what was fetched
   };
 
   int Pick(int count) { return static_cast<int>(random_() % static_cast<std::uint64_t>(count)); }
@@ -113,6 +119,7 @@ class Simulation {
       message.sent_at = now - milliseconds(Pick(3'600'000));
     }
     message.texts = {{std::nullopt, "text of " + id}};
+    message.has_file = Pick(4) == 0;
     messages_.emplace(id, message);
     return id;
   }
@@ -164,6 +171,9 @@ class Simulation {
       served.push_back(message.direction == Direction::kIncoming
                            ? Incoming(message.conversation, id, message.sent_at, text)
                            : Outgoing(message.conversation, id, message.sent_at, text));
+      if (message.has_file) {
+        served.back().attachments.push_back({.locator = AttachmentLocator("file of " + id)});
+      }
     }
     std::shuffle(served.begin(), served.end(), random_);
     auto page = PageOf(account_.id, served);
@@ -246,6 +256,60 @@ class Simulation {
     EXPECT_EQ(message.end, ExpiryDayOf(dated ? *message.sent_at : now, rule_));
     ++stored_;
     messages_.emplace(platform_id, message);
+  }
+
+  // Some of the files that are still wanted arrive, some never do.
+  void Fetch() {
+    const TimePoint now = clock_.Now();
+    store_.engine().FailNoCommit();
+    for (const auto& wanted : Must(store_->attachments().Wanted(account_.id, 3, now))) {
+      Known& known = messages_.at(wanted.platform_message.Reveal());
+      EXPECT_TRUE(known.has_file && !known.file && !known.file_refused);
+      if (Pick(5) == 0) {
+        Must(store_->attachments().Refuse(wanted.message, wanted.number, AttachmentRefusal::kGone,
+                                          now));
+        known.file_refused = true;
+        continue;
+      }
+      const std::string bytes(static_cast<std::size_t>(Pick(100'000)),
+                              static_cast<char>('a' + Pick(26)));
+      auto writer = Must(store_->attachments().Write(wanted.message, wanted.number, now));
+      if (Pick(4) == 0) store_.engine().FailNextCommit(static_cast<Fault>(Pick(3)));
+      const Status appended = writer->Append(bytes, now);
+      const Status finished = appended ? writer->Finish(now) : appended;
+      if (!finished) {
+        // Tried again, unless it had worked.
+        store_.engine().FailNoCommit();
+        auto again = store_->attachments().Write(wanted.message, wanted.number, now);
+        if (again) {
+          Must((*again)->Append(bytes, now));
+          Must((*again)->Finish(now));
+        } else {
+          EXPECT_EQ(again.error().code, ErrorCode::kNotFound);
+        }
+      }
+      known.file = bytes;
+      ++fetched_;
+    }
+  }
+
+  void CheckFile(const Message& message, const Known& known, TimePoint now) {
+    ASSERT_EQ(message.attachments.size(), known.has_file ? 1u : 0u);
+    if (!known.has_file) return;
+    EXPECT_EQ(message.attachments[0].state, known.file           ? AttachmentState::kKept
+                                            : known.file_refused ? AttachmentState::kRefused
+                                                                 : AttachmentState::kWaiting);
+    // Each file now and then, or reading would be all that this test does.
+    if (!known.file || Pick(8) != 0) return;
+    const auto look = LookAt(*store_, message.conversation, now);
+    std::string bytes;
+    for (;;) {
+      const std::string piece =
+          Must(store_->attachments().Read(look, message.id, 1, bytes.size(), now));
+      if (piece.empty()) break;
+      bytes += piece;
+    }
+    EXPECT_TRUE(bytes == *known.file) << "a file changed";
   }
 
   void FinishErasures() {
@@ -346,6 +410,9 @@ class Simulation {
           EXPECT_GE(thread[i - 1].sent_at, message.sent_at);
         }
       }
+      if (!thread.empty()) {
+        EXPECT_EQ(conversation.expires_at, last) << "it ends with the last that is left";
+      }
     }
     EXPECT_EQ(seen, expected);
     // By id: what has ended is expired, what lives is found, what was taken back is not.
@@ -361,9 +428,6 @@ class Simulation {
       } else {
         ASSERT_TRUE(found) << found.error().message;
         EXPECT_EQ(found->platform_id, PlatformId(platform_id));
-      }
-      if (!thread.empty()) {
-        EXPECT_EQ(conversation.expires_at, last) << "it ends with the last that is left";
       }
     }
   }
@@ -381,6 +445,7 @@ class Simulation {
   std::uint64_t edited_ = 0;
   std::uint64_t erased_ = 0;
   std::uint64_t destroyed_ = 0;
+  std::uint64_t fetched_ = 0;
   std::map<std::string, TimePoint> erased_until_;  // conversations, each of one person
   int pages_ = 0;
   int answers_ = 0;
@@ -392,11 +457,11 @@ std::uint64_t SeedsWanted() {
   return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 2;
 }
 
-TEST(StoreSimulation, TwoHundredDaysInMemory) {
+TEST(StoreSimulation, FourHundredDaysInMemory) {
   ASSERT_GT(SeedsWanted(), 0u) << "MAYFLY_SEEDS is no number";
   for (std::uint64_t seed = 1; seed <= SeedsWanted(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    Simulation(EngineKind::kMemory, seed).Run(200);
+    Simulation(EngineKind::kMemory, seed).Run(400);
     if (HasFailure()) return;
   }
 }
