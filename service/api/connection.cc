@@ -345,6 +345,8 @@ void Connection::Send(Response response) {
   state_ = State::kWriting;
   if (server_.draining || response.events) keep_alive_ = false;
   events_ = response.events;
+  source_left_ = head_only_ ? 0 : response.source_bytes;
+  source_ = source_left_ > 0 ? response.source : nullptr;
   WriteHead(response);
   body_ = std::move(response.body);
   Arm(server_.limits.write_deadline);
@@ -361,10 +363,25 @@ void Connection::Send(Response response) {
 void Connection::OnSent(error_code error) {
   WipeString(body_);
   if (error) return Close();
+  if (source_) return SendPiece();
   if (events_ && !head_only_) return BeginEvents();
   if (keep_alive_) return AwaitRequest(/*first=*/false);
   if (unread_ || buffer_.size() > 0 || stream_.secure()) return Linger();
   Close();
+}
+
+void Connection::SendPiece() {
+  Result<std::string> piece = source_->Next();
+  // Too little or too much would shift whatever follows on this connection.
+  if (!piece || piece->empty() || piece->size() > source_left_) return Close();
+  body_ = *std::move(piece);
+  source_left_ -= body_.size();
+  if (source_left_ == 0) source_.reset();
+  Arm(server_.limits.write_deadline);
+  stream_.AsyncWrite(asio::buffer(body_),
+                     [self = shared_from_this(), epoch = epoch_](error_code error, std::size_t) {
+                       if (epoch == self->epoch_) self->OnSent(error);
+                     });
 }
 
 void Connection::WriteHead(const Response& response) {
@@ -393,8 +410,10 @@ void Connection::WriteHead(const Response& response) {
     add("Content-Type", "text/event-stream");
     if (!http10_) add("Transfer-Encoding", "chunked");
   } else if (response.status != 204 && response.status != 304) {
-    if (!response.body.empty()) add("Content-Type", response.content_type);
-    add("Content-Length", std::to_string(response.body.size()));
+    const bool any = response.source || !response.body.empty();
+    if (any) add("Content-Type", response.content_type);
+    add("Content-Length",
+        std::to_string(response.source ? response.source_bytes : response.body.size()));
   }
   if (!keep_alive_) {
     add("Connection", "close");
@@ -491,6 +510,8 @@ void Connection::Close() {
   ++epoch_;
   Disarm();
   LeaveClient();
+  source_.reset();
+  WipeString(body_);
   if (events_) {
     events_->OnReady(nullptr);
     events_->End();  // the producer learns it with its next event

@@ -133,6 +133,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Send(Response response);
   void OnSent(error_code error);
   void WriteHead(const Response& response);
+  void SendPiece();
   // An answer of events.
   void BeginEvents();
   void PumpEvents();
@@ -173,6 +174,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string head_;     // of the answer
   std::string body_;
   std::shared_ptr<EventStream> events_;  // while they go on
+  std::shared_ptr<BodySource> source_;   // while it is sent
+  std::uint64_t source_left_ = 0;
 };
 
 }  // namespace mayfly::service::api

@@ -37,6 +37,16 @@ struct Request {
   const std::string* Query(std::string_view name) const;
 };
 
+// A body that is made while it is sent, so that it is never in memory as a whole.
+class BodySource {
+ public:
+  virtual ~BodySource() = default;
+  // The next bytes, at least one. Called one after the other, each when the client has taken what
+  // was before, on an I/O thread. After an error the connection is cut off, so that nobody takes
+  // what arrived for the whole.
+  virtual Result<std::string> Next() = 0;
+};
+
 struct Response {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers;  // a control character in a value: 500
@@ -46,6 +56,9 @@ struct Response {
   // sends what is pushed, a heartbeat when nothing is, and ends it at a drain or when the client
   // does not take it within the write deadline.
   std::shared_ptr<EventStream> events = nullptr;
+  // Set: `source_bytes` of it take the place of the body.
+  std::shared_ptr<BodySource> source = nullptr;
+  std::uint64_t source_bytes = 0;
 
   static Response Json(int status, std::string body);
   Response& With(std::string name, std::string value);

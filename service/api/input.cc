@@ -25,19 +25,6 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-// Decimal digits without a sign or leading zeros.
-std::optional<std::uint64_t> ParseNumber(std::string_view text) {
-  if (text.empty() || text.size() > 18 || (text.size() > 1 && text.front() == '0')) {
-    return std::nullopt;
-  }
-  std::uint64_t value = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return std::nullopt;
-    value = value * 10 + static_cast<std::uint64_t>(c - '0');
-  }
-  return value;
-}
-
 // The inside of a quoted entity tag, or nothing. `weak` tags are marked by the caller.
 std::optional<std::string_view> Opaque(std::string_view tag) {
   if (tag.size() < 2 || tag.front() != '"' || tag.back() != '"') return std::nullopt;
@@ -126,6 +113,44 @@ bool MatchesNone(const Request& request, const std::string& etag) {
     rest.remove_prefix(comma + 1);
   }
   return false;
+}
+
+std::optional<std::uint64_t> ParseNumber(std::string_view text) {
+  if (text.empty() || text.size() > 18 || (text.size() > 1 && text.front() == '0')) {
+    return std::nullopt;
+  }
+  std::uint64_t value = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    value = value * 10 + static_cast<std::uint64_t>(c - '0');
+  }
+  return value;
+}
+
+WantedRange ParseRange(const Request& request, std::uint64_t size, std::string_view etag) {
+  static constexpr std::string_view kUnit = "bytes=";
+  const std::string* field = request.Header("range");
+  if (field == nullptr || !field->starts_with(kUnit)) return {};
+  const std::string* if_range = request.Header("if-range");
+  if (if_range != nullptr && Trim(*if_range) != etag) return {};
+  const std::string_view text = Trim(std::string_view(*field).substr(kUnit.size()));
+  const std::size_t dash = text.find('-');
+  if (dash == std::string_view::npos) return {};
+  const std::string_view first_text = text.substr(0, dash);
+  const std::string_view last_text = text.substr(dash + 1);
+  const auto first = ParseNumber(first_text);
+  const auto last = ParseNumber(last_text);
+  if ((!first && !first_text.empty()) || (!last && !last_text.empty())) return {};
+  if (!first && !last) return {};
+  if (!first) {  // so many at the end
+    if (*last == 0 || size == 0) return {.satisfiable = false};
+    const std::uint64_t bytes = std::min(*last, size);
+    return {.range = ByteRange{.first = size - bytes, .bytes = bytes}};
+  }
+  if (last && *last < *first) return {};
+  if (*first >= size) return {.satisfiable = false};
+  const std::uint64_t end = last ? std::min(*last, size - 1) : size - 1;
+  return {.range = ByteRange{.first = *first, .bytes = end - *first + 1}};
 }
 
 Result<std::size_t> PageLimit(const Request& request) {

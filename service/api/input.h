@@ -44,6 +44,22 @@ Result<IfMatch> ParseIfMatch(const Request& request);
 // Whether If-None-Match holds this ETag or `*`.
 bool MatchesNone(const Request& request, const std::string& etag);
 
+// A number without sign and without zeros before it.
+std::optional<std::uint64_t> ParseNumber(std::string_view text);
+
+// What a GET asks for of something that has `size` bytes and the strong ETag `etag`: Range and
+// If-Range, RFC 9110 sections 13.1.5 and 14. One range of bytes is understood; a field that is
+// malformed, of another unit, of several ranges, or bound to another tag asks for everything.
+struct ByteRange {
+  std::uint64_t first = 0;
+  std::uint64_t bytes = 0;
+};
+struct WantedRange {
+  bool satisfiable = true;         // false: 416
+  std::optional<ByteRange> range;  // absent: everything
+};
+WantedRange ParseRange(const Request& request, std::uint64_t size, std::string_view etag);
+
 // ?limit: 1..200, 50 without.
 Result<std::size_t> PageLimit(const Request& request);
 // ?name=true|false.

@@ -18,10 +18,10 @@ namespace mayfly::service::api {
 // idempotency-conflict, idempotency-in-progress, reply-window-closed, adds-recipient,
 // credential-dead, missing-privilege, option-unusable, host-forbidden, platform-throttled,
 // platform-rejected, platform-unavailable, ceiling-exceeded, cursor-invalid, too-large,
-// rate-limited, sealed, unavailable, internal. `instance` is the request id. Besides, of HTTP
-// itself: malformed-request, unsupported-media-type, expectation-failed, request-timeout,
-// not-implemented, http-version. Never message text, handle, token or query text. `extra` may add
-// members. `field` becomes errors[0]: "/a/b" its pointer,
+// range-not-satisfiable, rate-limited, sealed, unavailable, internal. `instance` is the request id.
+// Besides, of HTTP itself: malformed-request, unsupported-media-type, expectation-failed,
+// request-timeout, not-implemented, http-version. Never message text, handle, token or query text.
+// `extra` may add members. `field` becomes errors[0]: "/a/b" its pointer,
 // "?name" its parameter, anything else (a header field) its name.
 Response Problem(const Request& request, const Error& error,
                  const std::function<void(json::Writer&)>& extra = nullptr);

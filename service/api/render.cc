@@ -133,6 +133,18 @@ void Render(json::Writer& writer, const Conversation& conversation) {
   writer.EndObject();
 }
 
+void Render(json::Writer& writer, const Attachment& attachment) {
+  writer.StartObject();
+  writer.Key("number").Uint(attachment.number);
+  writer.Field("state", ToString(attachment.state));
+  const bool refused = attachment.state == AttachmentState::kRefused;
+  StringOrNull(writer, "reason", refused ? ToString(attachment.refusal) : "");
+  StringOrNull(writer, "name", attachment.name.Reveal());
+  StringOrNull(writer, "media_type", attachment.media_type);
+  writer.Key("bytes").Uint(attachment.bytes);
+  writer.EndObject();
+}
+
 void Render(json::Writer& writer, const Message& message) {
   writer.StartObject();
   writer.Field("id", message.id.ToString());
@@ -157,6 +169,9 @@ void Render(json::Writer& writer, const Message& message) {
   }
   StringOrNull(writer, "unreadable", readable ? "" : ToString(message.unreadable));
   writer.Field("has_unsupported_content", message.has_unsupported_content);
+  writer.Key("attachments").StartArray();
+  for (const Attachment& attachment : message.attachments) Render(writer, attachment);
+  writer.EndArray();
   writer.Field("backfilled", message.backfilled);
   StringOrNull(writer, "reply", message.reply ? message.reply->ToString() : std::string());
   writer.EndObject();
@@ -165,10 +180,14 @@ void Render(json::Writer& writer, const Message& message) {
 std::size_t RenderedBytes(const std::vector<Message>& messages) {
   constexpr std::size_t kAround = 256;         // the list itself
   constexpr std::size_t kOfEachMessage = 768;  // names of members, ids, times
+  constexpr std::size_t kOfEachAttachment = 192;
   std::size_t bytes = kAround;
   for (const Message& message : messages) {
     bytes += kOfEachMessage + message.text.size() + message.text.size() / 8 +
              message.sender_handle.size() + message.sender_name.size();
+    for (const Attachment& attachment : message.attachments) {
+      bytes += kOfEachAttachment + attachment.name.size();
+    }
   }
   return bytes;
 }

@@ -94,6 +94,34 @@ TEST_F(HttpServerTest, AnswersOnlyPublicRoutesUntilReady) {
   EXPECT_EQ(Exchange(whoami).at(0).body, "tok");
 }
 
+TEST_F(HttpServerTest, ABodyInPiecesArrivesWholeAndTheConnectionGoesOn) {
+  StartServer();
+  const std::string get = WithTarget("/v1/pieces/10");
+  const auto answers = Exchange(get + kPing + get + kPing);
+  ASSERT_EQ(answers.size(), 4u);
+  for (const std::size_t at : {0u, 2u}) {
+    EXPECT_EQ(answers[at].status, 200);
+    EXPECT_EQ(answers[at].Header("content-type"), "application/octet-stream");
+    EXPECT_TRUE(answers[at].body == std::string(10 * SmallApi::kPieceBytes, 'p'));
+    EXPECT_EQ(answers[at + 1].body, "{\"pong\":true}");
+  }
+  const auto head = Exchange("HEAD /v1/pieces/10 HTTP/1.1\r\nHost: a\r\n\r\n");
+  ASSERT_EQ(head.size(), 1u);
+  EXPECT_EQ(head[0].Header("content-length"), std::to_string(10 * SmallApi::kPieceBytes));
+}
+
+// What is destroyed in the middle must not look whole, nor may anything follow it.
+TEST_F(HttpServerTest, ABodyThatEndsTooEarlyCutsTheConnection) {
+  StartServer();
+  RawClient client(port_);
+  client.Send(WithTarget("/v1/pieces/7") + kPing);
+  const std::string all = client.ReadToEnd();
+  const std::size_t body = all.find("\r\n\r\n");
+  ASSERT_NE(body, std::string::npos);
+  EXPECT_LE(all.size() - body - 4, 7 * SmallApi::kPieceBytes);
+  EXPECT_EQ(all.find("pong"), std::string::npos);
+}
+
 // --- deadlines. Each test sets one of them short; none says how long anything took.
 
 TEST_F(HttpServerTest, AHeadThatDoesNotEndGetsItsAnswer) {

@@ -202,7 +202,8 @@ class RestTest : public ::testing::Test {
   // What a poller would store: one message in a conversation of `person`.
   void Receive(const std::string& account, const std::string& person, const std::string& id,
                const std::string& text, std::optional<TimePoint> sent_at = std::nullopt,
-               UnreadableReason unreadable = UnreadableReason::kNone) {
+               UnreadableReason unreadable = UnreadableReason::kNone,
+               std::vector<store::CollectedAttachment> attachments = {}) {
     store::CollectedPage page;
     page.account = *AccountId::Parse(account);
     store::CollectedConversation conversation;
@@ -218,6 +219,7 @@ class RestTest : public ::testing::Test {
     message.sent_at = sent_at.value_or(clock_.Now());
     message.text = MessageBody(text);
     message.unreadable = unreadable;
+    message.attachments = std::move(attachments);
     page.messages = {message};
     page.cursor = "cursor-" + id;
     page.coverage.covered_until = clock_.Now();
@@ -233,6 +235,12 @@ class RestTest : public ::testing::Test {
     const auto ids =
         Ids(Ask(Role::kComms, "GET", "/v1/conversations/" + conversation + "/messages"));
     return ids.empty() ? "" : ids.front();
+  }
+  // What a connector would fetch for an attachment.
+  void Keep(const std::string& message, std::uint16_t number, const std::string& bytes) {
+    auto writer = store_->attachments().Write(*MessageId::Parse(message), number, clock_.Now());
+    ASSERT_TRUE(writer && (*writer)->Append(bytes, clock_.Now()) &&
+                (*writer)->Finish(clock_.Now()));
   }
   static std::string ReplyBody(const std::string& text, const std::string& after) {
     std::string body;
@@ -805,6 +813,106 @@ TEST_F(RestTest, PagesMeetEachConversationOnceAndCursorsFitTheirListOnly) {
   EXPECT_EQ(status("/v1/conversations?status=open&cursor=" +
                    SignCursor(other, "conversations status=open", "position")),
             400);
+}
+
+// What the connection would send.
+std::string Drain(const Response& response) {
+  std::string all;
+  while (response.source && all.size() < response.source_bytes) {
+    auto piece = response.source->Next();
+    if (!piece || piece->empty()) return all + "(cut off)";
+    all += *piece;
+  }
+  return all;
+}
+
+TEST_F(RestTest, AnAttachmentIsListedAndSavedWholeOrInPart) {
+  const std::string account = Connect();
+  const std::string name = "Rechnung \"M\u00e4rz\"/../x.png";
+  Receive(account, "anna", "m1", "with a file", std::nullopt, UnreadableReason::kNone,
+          {{.name = AttachmentName(name), .locator = AttachmentLocator(kSecret)},
+           {.bytes = kAttachmentBytesMax + 1, .locator = AttachmentLocator(kSecret)},
+           {.name = AttachmentName("empty"), .locator = AttachmentLocator(kSecret)}});
+  const std::string message = NewestMessage(FirstConversation());
+  const std::string path = "/v1/messages/" + message + "/attachments/";
+  const auto listed = [&](std::size_t at) {
+    const Response response = Ask(Role::kComms, "GET", "/v1/messages/" + message);
+    EXPECT_EQ(response.status, 200);
+    return *Body(response).Find("attachments")->AsArray()->at(at).Find("state")->AsString();
+  };
+  EXPECT_EQ(listed(0), "waiting");
+  EXPECT_EQ(listed(1), "refused");
+  for (const char* none : {"1", "2", "4", "0", "01", "65", "-1", "x"}) {
+    EXPECT_EQ(Ask(Role::kComms, "GET", path + none).status, 404) << none;
+  }
+
+  std::string bytes = "\x89PNG\r\n\x1a\n";
+  while (bytes.size() < 150'000) bytes += std::to_string(bytes.size());
+  const std::string before = HeaderOf(Ask(Role::kComms, "GET", "/v1/messages/" + message), "ETag");
+  const std::string since = Text(Body(Ask(Role::kComms, "GET", "/v1/changes")), "next_cursor");
+  Keep(message, 1, bytes);
+  Keep(message, 3, "");
+  EXPECT_EQ(listed(0), "kept");
+  EXPECT_NE(HeaderOf(Ask(Role::kComms, "GET", "/v1/messages/" + message), "ETag"), before);
+  EXPECT_THAT(Ask(Role::kComms, "GET", "/v1/changes").body, HasSubstr("\"attachment.updated\""));
+
+  const Response all = Ask(Role::kComms, "GET", path + "1");
+  EXPECT_EQ(all.status, 200);
+  EXPECT_EQ(all.source_bytes, bytes.size());
+  EXPECT_EQ(Drain(all), bytes);
+  EXPECT_EQ(HeaderOf(all, "Content-Disposition"),
+            "attachment; filename*=UTF-8''Rechnung%20%22M%C3%A4rz%22_.._x.png");
+  EXPECT_EQ(HeaderOf(all, "Sunset"), "Fri, 05 Jun 2026 00:00:00 GMT");
+  const std::string etag = HeaderOf(all, "ETag");
+  EXPECT_EQ(Ask(Role::kComms, "GET", path + "1", "", {{"If-None-Match", etag}}).status, 304);
+  EXPECT_EQ(Ask(Role::kComms, "HEAD", path + "1").source_bytes, bytes.size());
+  EXPECT_EQ(Drain(Ask(Role::kComms, "GET", path + "3")), "");
+
+  struct Case {
+    const char* range;
+    int status;
+    std::size_t first, bytes;
+  };
+  const std::size_t size = bytes.size();
+  for (const Case& c : std::vector<Case>{{"bytes=0-0", 206, 0, 1},
+                                         {"bytes=65530-65540", 206, 65'530, 11},
+                                         {"bytes=100000-", 206, 100'000, size - 100'000},
+                                         {"bytes=-7", 206, size - 7, 7},
+                                         {"bytes=-999999999", 206, 0, size},
+                                         {"bytes=10-999999999", 206, 10, size - 10},
+                                         {"bytes=999999999-", 416, 0, 0},
+                                         {"bytes=-0", 416, 0, 0},
+                                         {"bytes=5-4", 200, 0, size},
+                                         {"bytes=0-1,5-6", 200, 0, size},
+                                         {"bytes=", 200, 0, size},
+                                         {"bytes=-", 200, 0, size},
+                                         {"bytes=a-b", 200, 0, size},
+                                         {"lines=0-1", 200, 0, size}}) {
+    const Response part = Ask(Role::kComms, "GET", path + "1", "", {{"Range", c.range}});
+    EXPECT_EQ(part.status, c.status) << c.range;
+    if (c.status != 416) {
+      EXPECT_TRUE(Drain(part) == bytes.substr(c.first, c.bytes)) << c.range;
+    }
+    const std::string told = HeaderOf(part, "Content-Range");
+    if (c.status == 206) {
+      EXPECT_EQ(told, "bytes " + std::to_string(c.first) + "-" +
+                          std::to_string(c.first + c.bytes - 1) + "/" + std::to_string(size));
+    } else {
+      EXPECT_EQ(told, c.status == 416 ? "bytes */" + std::to_string(size) : "") << c.range;
+    }
+  }
+  const Headers bound = {{"Range", "bytes=0-0"}, {"If-Range", "\"another\""}};
+  EXPECT_EQ(Ask(Role::kComms, "GET", path + "1", "", bound).status, 200);
+  EXPECT_EQ(
+      Ask(Role::kComms, "GET", path + "1", "", {{"Range", "bytes=0-0"}, {"If-Range", etag}}).status,
+      206);
+
+  // Destroyed while somebody is reading.
+  const Response reading = Ask(Role::kComms, "GET", path + "1");
+  ASSERT_TRUE(reading.source->Next());
+  EXPECT_EQ(Ask(Role::kComms, "DELETE", "/v1/messages/" + message).status, 204);
+  EXPECT_FALSE(reading.source->Next());
+  EXPECT_EQ(Ask(Role::kComms, "GET", path + "1").status, 404);
 }
 
 TEST_F(RestTest, AConversationHasAStrongTagAndASunset) {
@@ -1384,9 +1492,11 @@ TEST_F(RestTest, EveryGetHasATagOrIsOfThisInstantAndHeadSaysTheSame) {
       Text(Body(Ask(Role::kPrivacy, "POST", "/v1/erasures",
                     "{\"conversation_id\":\"" + FirstConversation() + "\"}")),
            "id");
-  Receive(account, "ada", "m1", "question");
+  Receive(account, "ada", "m1", "question", std::nullopt, UnreadableReason::kNone,
+          {{.locator = AttachmentLocator("l")}});
   const std::string conversation = FirstConversation();
   const std::string message = NewestMessage(conversation);
+  Keep(message, 1, "bytes");
   const std::string reply = Text(Body(PostReply(conversation, "answer", message, "k")), "id");
   const std::map<std::string, std::string> captures = {
       {"{account}", account}, {"{conversation}", conversation}, {"{message}", message},

@@ -231,6 +231,7 @@ class Contract {
       return;
     }
     if (request.method == "HEAD") return;
+    if (name == "application/octet-stream") return;  // any bytes
     const bool json = name.starts_with("application/");
     const std::string wrong = SchemaAt(at + Part(name) + "/schema", JsonSchema::Unknown::kRefused)
                                   .Check(json ? answer.body : Quoted(answer.body));
@@ -344,6 +345,7 @@ void ExpectContract(const Request& request, const service::api::Response& respon
   for (const auto& [name, value] : response.headers) answer.headers[Lower(name)] = value;
   if (!response.body.empty()) answer.headers["content-type"] = response.content_type;
   if (response.events) answer.headers["content-type"] = "text/event-stream";
+  if (response.source) answer.headers["content-type"] = response.content_type;
   ExpectContract(request, answer);
 }
 

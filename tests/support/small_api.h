@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <future>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -15,9 +16,25 @@
 
 namespace mayfly::testing {
 
+// `pieces` of one letter each, then an error.
+class Pieces final : public service::api::BodySource {
+ public:
+  Pieces(std::size_t pieces, std::size_t bytes) : left_(pieces), bytes_(bytes) {}
+  Result<std::string> Next() override {
+    if (left_ == 0) return Fail(ErrorCode::kNotFound, "destroyed meanwhile");
+    --left_;
+    return std::string(bytes_, 'p');
+  }
+
+ private:
+  std::size_t left_;
+  const std::size_t bytes_;
+};
+
 class SmallApi {
  public:
   static constexpr std::size_t kBigBytes = 32u << 20;
+  static constexpr std::size_t kPieceBytes = 64u << 10;
 
   SmallApi() {
     using namespace service::api;
@@ -52,6 +69,16 @@ class SmallApi {
                 }),
          Public("DELETE", "/v1/items/{item}",
                 [](const Request&, const Actor&) { return WithStatus(204); }),
+         // Of a body of ten pieces, as many as it says.
+         Public("GET", "/v1/pieces/{pieces}",
+                [](const Request& request, const Actor&) {
+                  Response response;
+                  response.content_type = "application/octet-stream";
+                  response.source_bytes = 10 * kPieceBytes;
+                  response.source = std::make_shared<Pieces>(
+                      std::stoul(request.captures.at("pieces")), kPieceBytes);
+                  return response;
+                }),
          Public("GET", "/v1/unchanged",
                 [](const Request&, const Actor&) { return WithStatus(304).With("ETag", "\"1\""); }),
          Public("GET", "/v1/client",

@@ -21,6 +21,7 @@ const char* NounOf(store::ChangeKind kind) {
     case store::ChangeKind::kMessageReceived:
     case store::ChangeKind::kMessageEdited:
     case store::ChangeKind::kMessageWithdrawn:
+    case store::ChangeKind::kAttachmentUpdated:
       return "message";
     case store::ChangeKind::kMessageExpired:
       return "day";

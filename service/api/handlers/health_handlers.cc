@@ -172,6 +172,8 @@ constexpr ProblemPage kProblemPages[] = {
     {"cursor-invalid",
      "The cursor was not given out for this list with these filters. Begin again without one."},
     {"too-large", "The request, a part of it or its body is larger than the service takes."},
+    {"range-not-satisfiable",
+     "The range begins behind the end. Content-Range says how many bytes there are."},
     {"rate-limited", "Too many requests. Wait as Retry-After says."},
     {"sealed",
      "The service has no usable master key. It touches nothing until the key is back; meanwhile "
