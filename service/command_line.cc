@@ -15,6 +15,7 @@
 
 #include "service/admin_call.h"
 #include "service/backup/commands.h"
+#include "service/check_receipt.h"
 #include "service/master_key_source.h"
 #include "service/open_store.h"
 #include "service/read_passphrase.h"
@@ -523,6 +524,18 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
                    "Open so many messages of each date instead of every record")
       ->check(CLI::Range(1, 1'000'000));
   verify->add_flag("--json", verify_arguments.as_json, "Print JSON");
+  CLI::App* check_receipt = app.add_subcommand(
+      "check-receipt",
+      "Check the signatures of receipts, offline. Exit code 3 when one does not hold.");
+  CheckReceiptArguments receipt_arguments;
+  check_receipt
+      ->add_option(
+          "file", receipt_arguments.file,
+          "One receipt or a list of them, as the REST API gives them; - for standard input")
+      ->required();
+  check_receipt
+      ->add_option("--key", receipt_arguments.key, "receipt_key of the installation's /v1/about")
+      ->required();
   CLI::App* version = app.add_subcommand("version", "Print the version.");
 
   if (traits.extend) traits.extend(app);
@@ -537,6 +550,7 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
     std::cout << traits.name << " " << kVersion << "\n";
     return 0;
   }
+  if (*check_receipt) return CheckReceiptCommand(receipt_arguments);
   if (*key_create) {
     if (auto made = store::CreateMasterKey(key_file); !made) return Complain(made.error());
     return 0;

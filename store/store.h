@@ -89,6 +89,12 @@ class Store {
   // Signs page positions handed to clients: the vault's purpose key "mf-page-1", 32 bytes.
   std::string PageCursorKey() const;
 
+  // Signs a receipt for those who keep it: Ed25519 (RFC 8032), 64 bytes, under a key of this
+  // installation that is made from the vault's purpose key "mf-receipts". Its public half, 32
+  // bytes.
+  std::string SignReceipt(std::string_view receipt) const;
+  std::string ReceiptKey() const;
+
   // Records that did not open since start: lists leave them out, single reads answer kCorrupt.
   std::uint64_t damaged_records() const;
   Status Health() const;

@@ -48,15 +48,6 @@ std::string LinkTo(const Request& request, const std::string& cursor) {
   return link + separator + "cursor=" + PercentEncode(cursor);
 }
 
-void StringOrNull(json::Writer& writer, std::string_view key, std::string_view value) {
-  writer.Key(key);
-  if (value.empty()) {
-    writer.Null();
-  } else {
-    writer.String(value);
-  }
-}
-
 void RenderBudget(json::Writer& writer, const ShownBudget& budget) {
   writer.Key("budget");
   if (!budget) {
@@ -71,6 +62,15 @@ void RenderBudget(json::Writer& writer, const ShownBudget& budget) {
 }
 
 }  // namespace
+
+void StringOrNull(json::Writer& writer, std::string_view key, std::string_view value) {
+  writer.Key(key);
+  if (value.empty()) {
+    writer.Null();
+  } else {
+    writer.String(value);
+  }
+}
 
 void TimeField(json::Writer& writer, std::string_view key, const std::optional<TimePoint>& at) {
   writer.Key(key);
@@ -231,8 +231,7 @@ void Render(json::Writer& writer, const Coverage& coverage) {
   writer.Key("past_horizon").Uint(coverage.past_horizon);
 }
 
-void Render(json::Writer& writer, const store::PurgeReceipt& receipt) {
-  writer.StartObject();
+void RenderMembers(json::Writer& writer, const store::PurgeReceipt& receipt) {
   writer.Field("day", FormatDay(receipt.day));
   writer.Key("messages").Uint(receipt.messages);
   writer.Key("replies_expired").Uint(receipt.replies_expired);
@@ -241,7 +240,6 @@ void Render(json::Writer& writer, const store::PurgeReceipt& receipt) {
   writer.IntField("late_ms", receipt.late_ms);
   writer.Key("bytes_dropped").Uint(receipt.bytes_dropped);
   writer.Field("p2_grade", ToString(receipt.p2_grade));
-  writer.EndObject();
 }
 
 void Render(json::Writer& writer, const store::TokenInfo& token) {

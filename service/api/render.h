@@ -34,10 +34,12 @@ void Render(json::Writer& writer, const Conversation& conversation);
 void Render(json::Writer& writer, const Message& message);
 void Render(json::Writer& writer, const Reply& reply);
 void Render(json::Writer& writer, const Coverage& coverage);  // the members, into an open object
-void Render(json::Writer& writer, const store::PurgeReceipt& receipt);
+void RenderMembers(json::Writer& writer, const store::PurgeReceipt& receipt);  // likewise
 void Render(json::Writer& writer, const store::TokenInfo& token);
 void Render(json::Writer& writer, const SandboxReport& report);
 
+// Key and text, or null for an empty one.
+void StringOrNull(json::Writer& writer, std::string_view key, std::string_view value);
 // Key and time, or null.
 void TimeField(json::Writer& writer, std::string_view key, const std::optional<TimePoint>& at);
 

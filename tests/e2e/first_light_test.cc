@@ -1,5 +1,8 @@
 // A direct message is collected, read, answered and forgotten, on the real programs and on each
 // platform.
+#include <filesystem>
+#include <fstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -109,6 +112,20 @@ TEST_P(FirstLight, AMessageIsCollectedReadAnsweredAndForgotten) {
   }));
   EXPECT_TRUE(Eventually(
       [&] { return !std::filesystem::exists(service_.data_dir() / "keys" / "D20270222.a"); }));
+  // Whoever keeps the receipt can show that it is ours, and that nobody touched it.
+  const std::string key = service_.Ask("", "GET", "/v1/about").Text("receipt_key");
+  std::string receipts = service_.Ask("operator", "GET", "/v1/ops/receipts").body;
+  const auto check = [&](const std::string& text) {
+    const std::filesystem::path file = service_.dir() / "receipts.json";
+    std::ofstream(file) << text;
+    return RunProgram({ProgramDir() + "/mayfly", "check-receipt", file.string(), "--key", key});
+  };
+  EXPECT_EQ(check(receipts).exit_code, 0) << check(receipts).err;
+  EXPECT_EQ(check(receipts).out, "2027-02-22  holds\n");
+  const std::size_t counted = receipts.find("\"messages\":") + 11;
+  receipts[counted] = receipts[counted] == '9' ? '8' : '9';
+  EXPECT_EQ(check(receipts).exit_code, 3);
+  EXPECT_EQ(check("{}").exit_code, 1);
   const std::string metrics = service_.Ask("operator", "GET", "/metrics").body;
   EXPECT_THAT(metrics, HasSubstr("mayfly_dates_due_not_destroyed 0"));
   service_.Stop();

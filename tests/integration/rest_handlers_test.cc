@@ -17,6 +17,7 @@
 #include "service/api/input.h"
 #include "service/api/problem.h"
 #include "service/api/router.h"
+#include "service/api/signed_receipt.h"
 #include "store/engine/memory/memory_engine.h"
 #include "store/keys/key_vault.h"
 #include "store/model/json.h"
@@ -1472,6 +1473,66 @@ TEST_F(RestTest, ExpiryShowsWhatIsDueAndTheReceiptOfWhatIsGone) {
   EXPECT_FALSE(*list.Find("has_more")->AsBool());
 }
 
+bool Holds(const json::Value& receipt, const std::string& key) {
+  const auto holds = SignatureHolds(receipt, key);
+  return holds && *holds;
+}
+
+// One changed byte, anywhere, and it is no receipt of ours any more.
+TEST_F(RestTest, ReceiptsAreSignedAndNoByteOfThemCanBeChanged) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "soon gone");
+  const std::string erasure =
+      Text(Body(Ask(Role::kPrivacy, "POST", "/v1/erasures",
+                    "{\"conversation_id\":\"" + FirstConversation() + "\"}")),
+           "id");
+  const std::string key = Text(Body(Ask(std::nullopt, "GET", "/v1/about")), "receipt_key");
+  EXPECT_TRUE(
+      Body(Ask(Role::kPrivacy, "GET", "/v1/erasures/" + erasure)).Find("signature")->is_null())
+      << "it is not finished";
+  ASSERT_TRUE(store_->erasure().RunOnce(clock_.Now()));
+  ASSERT_TRUE(store_->purge().RunOnce(At("2026-06-05T00:00:00Z")));
+  const json::Value ended = Body(Ask(Role::kAuditor, "GET", "/v1/ops/receipts"));
+  const std::string erased = Ask(Role::kAuditor, "GET", "/v1/erasures/" + erasure).body;
+  ASSERT_EQ(ended.Find("items")->AsArray()->size(), 1u);
+  EXPECT_TRUE(Holds(ended.Find("items")->AsArray()->front(), key));
+
+  // The order of its members does not matter; everything else does.
+  ASSERT_TRUE(Holds(*json::Parse(erased), key));
+  json::Members members = *json::Parse(erased)->AsObject();
+  std::reverse(members.begin(), members.end());
+  EXPECT_TRUE(Holds(json::Value(members), key));
+  members.erase(members.begin() + 3);
+  EXPECT_FALSE(Holds(json::Value(members), key));
+  for (std::size_t at = 0; at < erased.size(); ++at) {
+    std::string changed = erased;
+    changed[at] = static_cast<char>(changed[at] ^ 1);
+    const auto parsed = json::Parse(changed);
+    if (!parsed) continue;
+    EXPECT_FALSE(Holds(*parsed, key)) << at << ": " << changed;
+  }
+  std::string other = key;
+  other[0] = other[0] == 'A' ? 'B' : 'A';
+  EXPECT_FALSE(Holds(*json::Parse(erased), other));
+  for (const std::string& none : {std::string(), key + "A", key.substr(1), std::string("?")}) {
+    EXPECT_FALSE(Holds(*json::Parse(erased), none)) << none;
+  }
+}
+
+// Examples of RFC 8785, as far as receipts go, and what they cannot hold.
+TEST(CanonicalJson, IsWhatTheRfcSays) {
+  const auto canonical = [](const std::string& text) {
+    return CanonicalJson(*json::Parse(text)).value();
+  };
+  EXPECT_EQ(canonical(R"({ "b" : [1, -0, true , null], "a": {"z":"\u20ac\/\"", "1":""}, "A":2})"),
+            std::string("{\"A\":2,\"a\":{\"1\":\"\",\"z\":\"\u20ac/\\\"\"},"
+                        "\"b\":[1,0,true,null]}"));
+  for (const char* none : {"1.5", "9007199254740993", "[1e400]", "\"\\u0001\"", "{\"\u00e4\":1}"}) {
+    const auto parsed = json::Parse(none);
+    EXPECT_TRUE(!parsed || !CanonicalJson(*parsed)) << none;
+  }
+}
+
 TEST_F(RestTest, MetricsAndStatusAreServed) {
   const std::string account = Connect();
   const Response metrics = Ask(Role::kOperator, "GET", "/metrics");
@@ -1500,7 +1561,8 @@ TEST_F(RestTest, EveryGetHasATagOrIsOfThisInstantAndHeadSaysTheSame) {
   const std::string reply = Text(Body(PostReply(conversation, "answer", message, "k")), "id");
   const std::map<std::string, std::string> captures = {
       {"{account}", account}, {"{conversation}", conversation}, {"{message}", message},
-      {"{reply}", reply},     {"{erasure}", erasure},           {"{word}", "expired"}};
+      {"{reply}", reply},     {"{erasure}", erasure},           {"{word}", "expired"},
+      {"{number}", "1"}};
   int tagged = 0;
   for (const Route& route : router_.routes()) {
     if (route.method != "GET" || route.access == Access::kAdminSocket) continue;

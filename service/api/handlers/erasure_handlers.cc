@@ -7,16 +7,16 @@
 
 #include "service/api/handlers/handler_support.h"
 #include "service/api/input.h"
+#include "service/api/signed_receipt.h"
 
 namespace mayfly::service::api {
 namespace {
 
 constexpr std::size_t kPlatformIdBytesMax = 1024;
 
-void Render(json::Writer& writer, const store::Erasure::Progress& progress,
-            const std::string& p2_grade) {
+void RenderMembers(json::Writer& writer, const store::Erasure::Progress& progress,
+                   const std::string& p2_grade) {
   const store::DestructionReceipt& receipt = progress.receipt;
-  writer.StartObject();
   writer.Field("id", receipt.id.ToString());
   writer.Field("kind", store::ToString(receipt.kind));
   writer.Field("state", progress.finished ? "finished" : "unreadable");
@@ -30,6 +30,16 @@ void Render(json::Writer& writer, const store::Erasure::Progress& progress,
   writer.Key("replies").Uint(receipt.replies);
   writer.Key("edited").Uint(receipt.edited);
   writer.Field("p2_grade", p2_grade);
+}
+
+// Signed when it is finished: before that it is no receipt yet.
+void Render(json::Writer& writer, const store::Store& store,
+            const store::Erasure::Progress& progress, const std::string& p2_grade) {
+  const auto members = [&](json::Writer& into) { RenderMembers(into, progress, p2_grade); };
+  if (progress.finished) return RenderSigned(writer, store, members);
+  writer.StartObject();
+  members(writer);
+  writer.Key("signature").Null();
   writer.EndObject();
 }
 
@@ -70,15 +80,18 @@ Result<Response> Erase(const Call& call) {
                           call.store.erasure().ErasePerson(person, call.actor, call.now));
   MAYFLY_ASSIGN_OR_RETURN(const auto progress, call.store.erasure().Find(id));
   return Document(202,
-                  [&](json::Writer& writer) { Render(writer, progress, call.context.p2_grade); })
+                  [&](json::Writer& writer) {
+                    Render(writer, call.store, progress, call.context.p2_grade);
+                  })
       .With("Location", "/v1/erasures/" + id.ToString());
 }
 
 Result<Response> Get(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<ErasureId>(call.request, "erasure"));
   MAYFLY_ASSIGN_OR_RETURN(const auto progress, call.store.erasure().Find(id));
-  return Document(200,
-                  [&](json::Writer& writer) { Render(writer, progress, call.context.p2_grade); });
+  return Document(200, [&](json::Writer& writer) {
+    Render(writer, call.store, progress, call.context.p2_grade);
+  });
 }
 
 Result<Response> List(const Call& call) {
@@ -98,7 +111,7 @@ Result<Response> List(const Call& call) {
   }
   return ListDocument(call.request, next, [&](json::Writer& writer) {
     for (const auto& receipt : receipts) {
-      Render(writer, {.finished = true, .receipt = receipt}, call.context.p2_grade);
+      Render(writer, call.store, {.finished = true, .receipt = receipt}, call.context.p2_grade);
     }
   });
 }

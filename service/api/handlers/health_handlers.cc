@@ -6,6 +6,7 @@
 
 #include "connectors/registry.h"
 #include "service/api/handlers/handler_support.h"
+#include "service/api/signed_receipt.h"
 
 namespace mayfly::service::api {
 
@@ -104,6 +105,8 @@ Response About(const ApiContext& context) {
     writer.Field("file_system", context.file_system);
     writer.Field("overwriting_holds", context.overwriting_holds);
     writer.EndObject();
+    StringOrNull(writer, "receipt_key",
+                 context.store != nullptr ? ShownReceiptKey(*context.store) : std::string());
     writer.Key("sandbox");
     Render(writer, context.sandbox);
     writer.Field("insecure_loopback", context.egress.insecure_loopback);

@@ -6,6 +6,7 @@
 
 #include "service/api/handlers/handler_support.h"
 #include "service/api/input.h"
+#include "service/api/signed_receipt.h"
 
 namespace mayfly::service::api {
 namespace {
@@ -71,6 +72,11 @@ Result<Response> GetPolicy(const Call& call) {
   });
 }
 
+void RenderReceipt(json::Writer& writer, const store::Store& store,
+                   const store::PurgeReceipt& receipt) {
+  RenderSigned(writer, store, [&](json::Writer& members) { RenderMembers(members, receipt); });
+}
+
 // The members of /v1/ops/expiry and of /admin/status that say how expiry stands.
 void RenderExpiry(json::Writer& writer, const Call& call) {
   const auto view = call.store.View(EndsBy(call));
@@ -98,7 +104,7 @@ Result<Response> GetExpiry(const Call& call) {
     writer.StartObject();
     RenderExpiry(writer, call);
     writer.Key("receipts").StartArray();  // newest first; all of them: /v1/ops/receipts
-    for (const auto& receipt : receipts) Render(writer, receipt);
+    for (const auto& receipt : receipts) RenderReceipt(writer, call.store, receipt);
     writer.EndArray();
     writer.EndObject();
   });
@@ -120,7 +126,7 @@ Result<Response> GetReceipts(const Call& call) {
     next = SignCursor(call.context, "receipts", FormatDayCompact(receipts.back().day));
   }
   return ListDocument(call.request, next, [&](json::Writer& writer) {
-    for (const auto& receipt : receipts) Render(writer, receipt);
+    for (const auto& receipt : receipts) RenderReceipt(writer, call.store, receipt);
   });
 }
 
