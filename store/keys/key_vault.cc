@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "store/keys/compression.h"
 #include "store/keys/internal.h"
 #include "store/keys/key_file.h"
 #include "store/keys/ledger.h"
@@ -538,6 +539,7 @@ Status FileKeyVault::DestroySlots(ExpiryDay day, const std::vector<Slot>& slots)
   }
   KeyFile file = FileOf(day);
   MAYFLY_RETURN_IF_ERROR(CheckOverwriting(file));
+  internal::ForgetCompressed();
   MAYFLY_RETURN_IF_ERROR(file.DestroySlots(slots));
   return NoteDestruction();
 }
@@ -573,6 +575,7 @@ Status FileKeyVault::DestroyDate(ExpiryDay day) {
       known = true;
     }
   }
+  internal::ForgetCompressed();
   if (gone) return MakeUpForNotes();
   KeyFile file = FileOf(day);
   if (!known) return UnlinkUnfinished(file);

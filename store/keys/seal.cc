@@ -11,11 +11,10 @@
 #include <pthread.h>
 #include <span>
 #include <utility>
-#include <zstd.h>
 
 #include <fmt/format.h>
 
-#include "store/keys/dictionary.h"
+#include "store/keys/compression.h"
 #include "store/keys/internal.h"
 #include "store/keys/seal_internal.h"
 
@@ -45,8 +44,6 @@ constexpr std::uint8_t kZstdDictionary1 = 1;
 // A compressed body never grows past this, so that a damaged or hostile size cannot ask for memory.
 // Larger bodies are sealed as they are.
 constexpr std::size_t kDecompressedBytesMax = 1u << 20;
-constexpr int kZstdLevel =
-    2;  // with records of this size, 3 makes them no smaller and takes longer
 // Smaller bodies are sealed as they are: of ids and times hardly a byte can be saved, and the
 // padding to 16 takes it back.
 constexpr std::size_t kCompressedBytesMin = 64;
@@ -54,55 +51,6 @@ constexpr std::size_t kCompressedBytesMin = 64;
 [[noreturn]] void Die(const char* what) {
   std::fprintf(stderr, "%s\n", what);
   std::abort();
-}
-
-struct FreeZstd {
-  void operator()(ZSTD_CCtx* c) const { ZSTD_freeCCtx(c); }
-  void operator()(ZSTD_DCtx* d) const { ZSTD_freeDCtx(d); }
-};
-
-const ZSTD_CDict* CompressionDictionary() {
-  static const ZSTD_CDict* const dictionary = [] {
-    const std::string_view bytes = RecordsDictionary1();
-    const ZSTD_CDict* made = ZSTD_createCDict(bytes.data(), bytes.size(), kZstdLevel);
-    if (made == nullptr) Die("the compression dictionary does not load");
-    return made;
-  }();
-  return dictionary;
-}
-
-const ZSTD_DDict* DecompressionDictionary() {
-  static const ZSTD_DDict* const dictionary = [] {
-    const std::string_view bytes = RecordsDictionary1();
-    const ZSTD_DDict* made = ZSTD_createDDict(bytes.data(), bytes.size());
-    if (made == nullptr) Die("the decompression dictionary does not load");
-    return made;
-  }();
-  return dictionary;
-}
-
-ZSTD_CCtx* Compressor() {
-  thread_local const std::unique_ptr<ZSTD_CCtx, FreeZstd> context = [] {
-    std::unique_ptr<ZSTD_CCtx, FreeZstd> made(ZSTD_createCCtx());
-    // The dictionary is known from the flags byte and the length from the size field.
-    if (made == nullptr || ZSTD_isError(ZSTD_CCtx_refCDict(made.get(), CompressionDictionary())) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(made.get(), ZSTD_c_contentSizeFlag, 0)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(made.get(), ZSTD_c_checksumFlag, 0)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(made.get(), ZSTD_c_dictIDFlag, 0))) {
-      Die("the compressor does not start");
-    }
-    return made;
-  }();
-  return context.get();
-}
-
-ZSTD_DCtx* Decompressor() {
-  thread_local const std::unique_ptr<ZSTD_DCtx, FreeZstd> context = [] {
-    std::unique_ptr<ZSTD_DCtx, FreeZstd> made(ZSTD_createDCtx());
-    if (made == nullptr) Die("the decompressor does not start");
-    return made;
-  }();
-  return context.get();
 }
 
 std::size_t PaddedSize(std::size_t body_bytes) {
@@ -119,12 +67,10 @@ std::string MakePlaintext(std::string_view body) {
   internal::Put32(out + 1, static_cast<std::uint32_t>(body.size()));
   if (body.size() >= kCompressedBytesMin && body.size() <= kDecompressedBytesMax) {
     // With room for less than the body, "does not fit" and "is not smaller" are the same answer.
-    const std::size_t size = ZSTD_compress2(Compressor(), out + kPlainHeaderBytes, body.size() - 1,
-                                            body.data(), body.size());
-    if (!ZSTD_isError(size)) {
+    if (const auto size = internal::Compress(body, out + kPlainHeaderBytes, body.size() - 1)) {
       out[0] = kZstdDictionary1;
-      sodium_memzero(out + kPlainHeaderBytes + size, plain.size() - kPlainHeaderBytes - size);
-      plain.resize(PaddedSize(size));
+      sodium_memzero(out + kPlainHeaderBytes + *size, plain.size() - kPlainHeaderBytes - *size);
+      plain.resize(PaddedSize(*size));
       return plain;
     }
     sodium_memzero(out + kPlainHeaderBytes, plain.size() - kPlainHeaderBytes);
@@ -320,12 +266,10 @@ Result<std::string> Unseal(const Pair& pair, const SealContext& context, std::st
     return std::string(reinterpret_cast<const char*>(content), size);
   }
   if (bytes[0] != kZstdDictionary1 || size > kDecompressedBytesMax) return DoesNotOpen(context);
-  const std::size_t frame = ZSTD_findFrameCompressedSize(content, room);
-  if (ZSTD_isError(frame) || PaddedSize(frame) != plain.size()) return DoesNotOpen(context);
+  const auto frame = internal::FrameBytes(content, room);
+  if (!frame || PaddedSize(*frame) != plain.size()) return DoesNotOpen(context);
   std::string body(size, '\0');
-  const std::size_t made = ZSTD_decompress_usingDDict(Decompressor(), body.data(), body.size(),
-                                                      content, frame, DecompressionDictionary());
-  if (ZSTD_isError(made) || made != size) {
+  if (!internal::Decompress(content, *frame, body.data(), body.size())) {
     sodium_memzero(body.data(), body.size());
     return DoesNotOpen(context);
   }

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "store/keys/key_vault.h"
+#include "tests/support/process_memory.h"
 #include "tests/support/sanitized.h"
 #include "tests/support/service_process.h"
 
@@ -325,32 +326,6 @@ TEST_F(Keys, KeysFromACopyAreSealed) {
 
 // --- memory
 
-// A mapping as /proc/PID/smaps tells of it.
-struct Mapping {
-  std::uint64_t begin = 0, end = 0;
-  bool readable = false;
-  std::string flags;
-  bool Has(const std::string& flag) const { return flags.find(" " + flag) != std::string::npos; }
-};
-
-std::vector<Mapping> MappingsOf(pid_t pid) {
-  std::vector<Mapping> mappings;
-  std::ifstream in("/proc/" + std::to_string(pid) + "/smaps");
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with("VmFlags:")) {
-      if (!mappings.empty()) mappings.back().flags = line.substr(8);
-    } else if (line.find('-') < line.find(':')) {
-      Mapping mapping;
-      char dash = 0, r = 0;
-      std::istringstream words(line);
-      words >> std::hex >> mapping.begin >> dash >> mapping.end >> r;
-      mapping.readable = r == 'r';
-      if (dash == '-' && mapping.end > mapping.begin) mappings.push_back(mapping);
-    }
-  }
-  return mappings;
-}
-
 // What lies in a process's memory, apart by whether a core file would hold it.
 struct Found {
   std::size_t dumped_bytes = 0;
@@ -361,29 +336,19 @@ struct Found {
 };
 Found SearchMemory(pid_t pid, const std::vector<std::string>& needles) {
   Found found;
-  const int memory =
-      ::open(("/proc/" + std::to_string(pid) + "/mem").c_str(), O_RDONLY | O_CLOEXEC);
-  EXPECT_GE(memory, 0);
-  for (const Mapping& mapping : MappingsOf(pid)) {
-    if (!mapping.readable) continue;
-    std::string bytes(mapping.end - mapping.begin, '\0');
-    const ssize_t got =
-        ::pread(memory, bytes.data(), bytes.size(), static_cast<off_t>(mapping.begin));
-    if (got <= 0) continue;  // [vvar] and the like
-    bytes.resize(static_cast<std::size_t>(got));
+  VisitMemory(pid, [&](const Mapping& mapping, std::string_view bytes) {
     const bool hit = std::any_of(needles.begin(), needles.end(), [&](const std::string& needle) {
-      return bytes.find(needle) != std::string::npos;
+      return bytes.find(needle) != std::string_view::npos;
     });
-    if (mapping.Has("dd")) {
+    if (!mapping.IsDumped()) {
       ++found.kept_out;
       found.hits_kept_out += hit ? 1 : 0;
-      found.hits_not_locked += hit && !mapping.Has("lo") ? 1 : 0;
+      found.hits_not_locked += hit && !mapping.IsLocked() ? 1 : 0;
     } else {
       found.dumped_bytes += bytes.size();
       found.hits_dumped += hit ? 1 : 0;
     }
-  }
-  ::close(memory);
+  });
   std::cout << "[          ] searched " << found.dumped_bytes / 1024
             << " KiB that a core file would hold, and " << found.kept_out
             << " mappings that none would\n";

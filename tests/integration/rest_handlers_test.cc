@@ -855,7 +855,8 @@ TEST_F(RestTest, AnAttachmentIsListedAndSavedWholeOrInPart) {
   Keep(message, 3, "");
   EXPECT_EQ(listed(0), "kept");
   EXPECT_NE(HeaderOf(Ask(Role::kComms, "GET", "/v1/messages/" + message), "ETag"), before);
-  EXPECT_THAT(Ask(Role::kComms, "GET", "/v1/changes").body, HasSubstr("\"attachment.updated\""));
+  EXPECT_THAT(Ask(Role::kComms, "GET", "/v1/changes?since=" + since).body,
+              HasSubstr("\"attachment.updated\""));
 
   const Response all = Ask(Role::kComms, "GET", path + "1");
   EXPECT_EQ(all.status, 200);
