@@ -18,7 +18,7 @@ target_link_libraries(mayfly_e2e_support PUBLIC mayfly_core mayfly::simulators m
 target_compile_definitions(mayfly_e2e_support PRIVATE MAYFLY_BINARY_DIR="${PROJECT_BINARY_DIR}"
                                                       MAYFLY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 foreach(name backup first_light bluesky_first_light mastodon_first_light doubted_clock events kill
-             master_key program renewal traces)
+             master_key program renewal tour traces)
   mayfly_test(${name}_tests SOURCES e2e/${name}_test.cc LIBRARIES mayfly_e2e_support LABELS e2e)
   add_dependencies(${name}_tests mayfly mayfly-worker mayfly-demo)
   set_tests_properties(${name}_tests PROPERTIES TIMEOUT 900)

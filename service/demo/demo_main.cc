@@ -2,38 +2,28 @@
 // moved.
 //
 //   mayfly-demo run        everything for a person who wants to see it work
+//   mayfly-demo tour       the same, scene by scene, a key each
 //   mayfly-demo simulate   a platform alone, for tests that drive it over /_sim/
 //   mayfly-demo move-clock moves the clock of a running demo or test
 //   mayfly-demo serve|core|init|token|expire|status|clock|reload|backup|restore|verify
 //                          as in mayfly, with --clock-file
-#include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <fcntl.h>
-#include <fstream>
 #include <iostream>
-#include <map>
+#include <memory>
 #include <optional>
 #include <set>
-#include <sstream>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
 #include "connectors/platform_simulator.h"
 #include "connectors/registry.h"
-#include "service/admin_client.h"
 #include "service/command_line.h"
-#include "service/config.h"
 #include "service/demo/citizens.h"
 #include "service/demo/demo_clock.h"
-#include "service/demo/office_account.h"
+#include "service/demo/demo_office.h"
+#include "service/demo/tour.h"
 #include "store/model/json.h"
 
 namespace mayfly::service {
@@ -41,7 +31,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kRoles[] = {"comms", "privacy", "administrator", "auditor", "operator"};
 // Renewed long before they end, because the demo's clock may run fast.
 constexpr std::chrono::days kRenewTokensBefore{45};
 constexpr const char* kNewestConversations = "/v1/conversations?limit=5";
@@ -56,6 +45,7 @@ struct Options {
   std::string data;
   std::string tokens_file;
   double days_per_minute = 1.0;
+  TourOptions tour;
   // simulate
   int simulator_port = 0;
   // clock
@@ -138,172 +128,32 @@ class Demo {
 
   int Run() {
     BlockSignals();
-    if (auto prepared = Prepare(); !prepared) return Complain(prepared.error());
-    if (auto started = StartService(); !started) return Complain(started.error());
+    const double rate = std::max(options_.days_per_minute, 0.0) * 1440.0;
+    auto office = DemoOffice::Start({.platform = options_.platform,
+                                     .port = options_.port,
+                                     .data = options_.data,
+                                     .tokens_file = options_.tokens_file,
+                                     .clock_rate = rate > 0 ? rate : 1});
+    if (!office) return Complain(office.error());
+    office_ = *std::move(office);
     int code = 0;
     if (auto played = Play(); !played) code = Complain(played.error());
     citizens_ = {};
-    ::kill(service_, SIGTERM);
-    int status = 0;
-    ::waitpid(service_, &status, 0);
-    if (temporary_) {
-      std::error_code ignored;
-      fs::remove_all(dir_, ignored);
-    }
+    office_.reset();
     std::cout << "Everything that the demo started has ended.\n";
     return code;
   }
 
  private:
-  Status Prepare() {
-    if (options_.data.empty()) {
-      std::string name = (fs::temp_directory_path() / "mayfly-demo-XXXXXX").string();
-      if (::mkdtemp(name.data()) == nullptr) {
-        return Fail(ErrorCode::kIo, "no temporary directory can be made; give one with --data");
-      }
-      dir_ = name;
-      temporary_ = true;
-    } else {
-      dir_ = fs::absolute(options_.data);
-      std::error_code error;
-      fs::create_directories(dir_, error);
-      if (error) return Fail(ErrorCode::kIo, dir_.string() + ": cannot be made");
-    }
-    clock_file_ = dir_ / "clock";
-    config_file_ = dir_ / "mayfly.toml";
-    socket_ = dir_ / "run" / "api.sock";
-    // The machine's time is where the demo begins; from then on its own clock runs.
-    const double rate = std::max(options_.days_per_minute, 0.0) * 1440.0;
-    MAYFLY_RETURN_IF_ERROR(
-        DemoClock::Create(clock_file_, SystemClock().Now(), rate > 0 ? rate : 1));
-    if (!fs::exists(config_file_)) {
-      MAYFLY_RETURN_IF_ERROR(Initialise(
-          config_file_,
-          {.data_dir = dir_ / "data",
-           .master_key = dir_ / "master.key",
-           .run_dir = dir_ / "run",
-           .listen = {"127.0.0.1:" + std::to_string(options_.port), "unix:" + socket_.string()},
-           .insecure_loopback = true,
-           .any_file_system = true}));
-      std::ofstream more(config_file_, std::ios::app);
-      more << "\n[polling]\ninterval = \"1s\"\n";
-    }
-    return {};
-  }
-
-  // In a process of its own, started before this one has threads.
-  Status StartService() {
-    const fs::path program = ProgramPath();
-    const std::string log = (dir_ / "service.log").string();
-    const pid_t parent = ::getpid();
-    service_ = ::fork();
-    if (service_ < 0) return Fail(ErrorCode::kIo, "no process can be started");
-    if (service_ == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-      if (::getppid() != parent) ::_exit(1);
-      ::setpgid(0, 0);  // Ctrl-C reaches this demo, which then ends the service in order
-      sigset_t none;
-      sigemptyset(&none);
-      sigprocmask(SIG_SETMASK, &none, nullptr);
-      const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-      if (fd >= 0) {
-        ::dup2(fd, STDERR_FILENO);
-        ::dup2(fd, STDOUT_FILENO);
-      }
-      ::execl(program.c_str(), program.c_str(), "serve", "--config", config_file_.c_str(),
-              "--clock-file", clock_file_.c_str(), nullptr);
-      ::_exit(127);
-    }
-    return {};
-  }
-
-  // Waits for the port, for at most half a minute.
-  Status AwaitReady() {
-    for (int i = 0; i < 300; ++i) {
-      int status = 0;
-      if (::waitpid(service_, &status, WNOHANG) == service_) {
-        return Fail(ErrorCode::kUnavailable, "the service ended; its log is " +
-                                                 (dir_ / "service.log").string() +
-                                                 (temporary_ ? " (give --data to keep it)" : ""));
-      }
-      auto ready = CallUnixSocket(socket_, "GET", "/readyz", {}, "");
-      if (ready && ready->status == 200) return {};
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    }
-    return Fail(ErrorCode::kUnavailable, "the service did not become ready");
-  }
-
-  Status MakeTokens() {
-    for (const char* role : kRoles) {
-      std::string body;
-      json::Writer(&body)
-          .StartObject()
-          .Field("role", role)
-          .Field("label", "demo")
-          .IntField("days", 90)
-          .EndObject();
-      MAYFLY_ASSIGN_OR_RETURN(
-          const LocalResponse answer,
-          CallUnixSocket(dir_ / "run" / "admin.sock", "POST", "/admin/tokens", {}, body));
-      MAYFLY_ASSIGN_OR_RETURN(const json::Value parsed, json::Parse(answer.body));
-      MAYFLY_ASSIGN_OR_RETURN(tokens_[role], parsed.String("token"));
-    }
-    tokens_end_ = clock_->Now() + std::chrono::days(90);
-    if (options_.tokens_file.empty()) return {};
-    std::string text;
-    {
-      json::Writer writer(&text);
-      writer.StartObject();
-      for (const auto& [role, token] : tokens_) writer.Field(role, token);
-      writer.EndObject();
-    }
-    // Written beside and renamed, so that a script never reads half of it.
-    const std::string fresh = options_.tokens_file + ".new";
-    const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    const bool written =
-        fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-    if (fd >= 0) ::close(fd);
-    if (!written || ::rename(fresh.c_str(), options_.tokens_file.c_str()) != 0) {
-      return Fail(ErrorCode::kIo, options_.tokens_file + ": cannot be written");
-    }
-    return {};
-  }
-
-  Result<LocalResponse> Ask(const char* role, const std::string& method, const std::string& target,
-                            const std::string& body = "") {
-    return CallUnixSocket(socket_, method, target, {{"Authorization", "Bearer " + tokens_[role]}},
-                          body);
-  }
-
-  Status ConnectAccount() {
-    const connectors::ConnectorInfo* info = connectors::FindConnector(options_.platform);
-    MAYFLY_ASSIGN_OR_RETURN(
-        const LocalResponse answer,
-        Ask("administrator", "POST", "/v1/accounts",
-            AccountBody(options_.platform,
-                        "Our office on " + (info != nullptr ? info->display_name : ""),
-                        platform_->office())));
-    if (answer.status != 201) {
-      return Fail(ErrorCode::kUnavailable,
-                  "the account could not be connected (" + std::to_string(answer.status) + ")");
-    }
-    return {};
-  }
-
-  std::string Address() const {
-    std::ifstream in(dir_ / "run" / "api.addresses");
-    std::string line;
-    std::getline(in, line);
-    return line;
-  }
-
   void Welcome() const {
-    const std::string address = Address();
-    const std::string& comms = tokens_.at("comms");
+    const std::string address = office_->Address();
+    const std::string& comms = office_->tokens().at("comms");
     std::cout << "\nMayfly is running at " << address << "\n"
               << "Its clock runs " << options_.days_per_minute
               << " days a minute, so that you can watch messages expire.\n\nTokens:\n";
-    for (const auto& [role, token] : tokens_) std::cout << "  " << role << "  " << token << "\n";
+    for (const auto& [role, token] : office_->tokens()) {
+      std::cout << "  " << role << "  " << token << "\n";
+    }
     std::cout
         << "\n1. The inbox. Each conversation shows when it dies (expires_at):\n"
         << "   curl -s -H 'Authorization: Bearer " << comms << "' '" << address
@@ -317,15 +167,15 @@ class Demo {
            "\"{\\\"text\\\":\\\"Good morning, the table is on our website.\\\","
            "\\\"after_message_id\\\":\\\"$M\\\"}\" \"$U/conversations/$C/replies\"\n"
         << "3. What has been destroyed, with receipts:\n"
-        << "   curl -s -H 'Authorization: Bearer " << tokens_.at("operator") << "' '" << address
-        << "/v1/ops/receipts'\n"
+        << "   curl -s -H 'Authorization: Bearer " << office_->tokens().at("operator") << "' '"
+        << address << "/v1/ops/receipts'\n"
         << "\nCtrl-C ends everything. Now watching:\n"
         << std::flush;
   }
 
   // What a newcomer would want to have noticed.
   void TellNews() {
-    auto inbox = Ask("comms", "GET", "/v1/conversations?limit=1");
+    auto inbox = office_->Ask("comms", "GET", "/v1/conversations?limit=1");
     if (inbox && inbox->status == 200) {
       if (auto parsed = json::Parse(inbox->body)) {
         const json::Value* items = parsed->Find("items");
@@ -334,15 +184,15 @@ class Demo {
           const std::string last = newest.String("last_message").value_or("");
           if (!last.empty() && last != last_message_) {
             last_message_ = last;
-            std::cout << FormatRfc3339(clock_->Now()).substr(0, 16) << "  newest message " << last
-                      << ", its conversation dies at " << newest.String("expires_at").value_or("?")
-                      << "\n"
+            std::cout << FormatRfc3339(office_->clock().Now()).substr(0, 16) << "  newest message "
+                      << last << ", its conversation dies at "
+                      << newest.String("expires_at").value_or("?") << "\n"
                       << std::flush;
           }
         }
       }
     }
-    auto receipts = Ask("operator", "GET", "/v1/ops/receipts?limit=200");
+    auto receipts = office_->Ask("operator", "GET", "/v1/ops/receipts?limit=200");
     if (!receipts || receipts->status != 200) return;
     auto parsed = json::Parse(receipts->body);
     if (!parsed || parsed->Find("items") == nullptr || !parsed->Find("items")->is_array()) return;
@@ -350,10 +200,10 @@ class Demo {
       const std::string day = receipt.String("day").value_or("");
       if (day <= last_receipt_) continue;
       last_receipt_ = day;
-      std::cout << FormatRfc3339(clock_->Now()).substr(0, 16) << "  date " << day
+      std::cout << FormatRfc3339(office_->clock().Now()).substr(0, 16) << "  date " << day
                 << " has ended: " << receipt.Int("messages").value_or(0)
                 << " messages, keys destroyed "
-                << static_cast<double>(receipt.Int("late_ms").value_or(0)) / clock_->rate()
+                << static_cast<double>(receipt.Int("late_ms").value_or(0)) / office_->clock().rate()
                 << " ms after its midnight, as time passes for you\n"
                 << std::flush;
     }
@@ -362,32 +212,25 @@ class Demo {
   // The texts of our replies that stand in the newest conversations.
   std::vector<std::string> NewestReplies() {
     std::vector<std::string> replies;
-    for (const json::Value& conversation : ItemsOf(Ask("comms", "GET", kNewestConversations))) {
+    for (const json::Value& conversation :
+         DemoOffice::ItemsOf(office_->Ask("comms", "GET", kNewestConversations))) {
       const std::string thread =
           "/v1/conversations/" + conversation.String("id").value_or("") + "/messages?limit=10";
-      for (const json::Value& message : ItemsOf(Ask("comms", "GET", thread))) {
+      for (const json::Value& message : DemoOffice::ItemsOf(office_->Ask("comms", "GET", thread))) {
         if (message.String("reply")) replies.push_back(message.String("text").value_or(""));
       }
     }
     return replies;
   }
 
-  static json::Array ItemsOf(const Result<LocalResponse>& answer) {
-    if (!answer || answer->status != 200) return {};
-    const auto parsed = json::Parse(answer->body);
-    const json::Value* items = parsed ? parsed->Find("items") : nullptr;
-    return items != nullptr && items->is_array() ? *items->AsArray() : json::Array();
-  }
-
   Status Play() {
-    MAYFLY_ASSIGN_OR_RETURN(clock_, DemoClock::Open(clock_file_));
-    MAYFLY_ASSIGN_OR_RETURN(platform_,
-                            connectors::StartPlatformSimulator(options_.platform, *clock_));
-    MAYFLY_RETURN_IF_ERROR(WriteHistory(*platform_, *clock_));
-    MAYFLY_RETURN_IF_ERROR(AwaitReady());
-    MAYFLY_RETURN_IF_ERROR(MakeTokens());
-    MAYFLY_RETURN_IF_ERROR(ConnectAccount());
-    citizens_ = std::jthread([this](std::stop_token stop) { LetCitizensAct(*platform_, stop); });
+    MAYFLY_RETURN_IF_ERROR(office_->StartPlatform());
+    MAYFLY_RETURN_IF_ERROR(WriteHistory(office_->platform(), office_->clock()));
+    MAYFLY_RETURN_IF_ERROR(office_->AwaitReady());
+    MAYFLY_RETURN_IF_ERROR(office_->MakeTokens());
+    MAYFLY_RETURN_IF_ERROR(office_->ConnectAccount());
+    citizens_ =
+        std::jthread([this](std::stop_token stop) { LetCitizensAct(office_->platform(), stop); });
     Welcome();
     while (true) {
       sigset_t signals;
@@ -399,22 +242,16 @@ class Demo {
       const int signal = ::sigtimedwait(&signals, nullptr, &second);
       if (signal == SIGCHLD) return Fail(ErrorCode::kUnavailable, "the service ended by itself");
       if (signal > 0) return {};
-      if (tokens_end_ - clock_->Now() < kRenewTokensBefore) {
-        MAYFLY_RETURN_IF_ERROR(MakeTokens());
+      if (office_->tokens_end() - office_->clock().Now() < kRenewTokensBefore) {
+        MAYFLY_RETURN_IF_ERROR(office_->MakeTokens());
       }
       TellNews();
-      ThankForReplies(*platform_, NewestReplies(), thanked_);
+      ThankForReplies(office_->platform(), NewestReplies(), thanked_);
     }
   }
 
   const Options& options_;
-  fs::path dir_, clock_file_, config_file_, socket_;
-  bool temporary_ = false;
-  pid_t service_ = -1;
-  std::unique_ptr<DemoClock> clock_;
-  std::unique_ptr<connectors::PlatformSimulator> platform_;
-  std::map<std::string, std::string> tokens_;
-  TimePoint tokens_end_;
+  std::unique_ptr<DemoOffice> office_;
   std::string last_message_, last_receipt_;
   std::set<std::string> thanked_;
   std::jthread citizens_;
@@ -442,6 +279,24 @@ void AddCommands(CLI::App& app, Options& options, int& code, bool& done) {
     code = Demo(options).Run();
     done = true;
   });
+  CLI::App* tour = app.add_subcommand("tour", "What the service does, scene by scene.");
+  with_platform(tour);
+  tour->add_flag("--unattended", options.tour.unattended, "Wait for no key");
+  tour->add_option("--word", options.tour.word, "The word to look for, instead of asking for one");
+  tour->add_option("--seconds", options.tour.seconds, "How long 92 days take")
+      ->check(CLI::Range(1, 120))
+      ->capture_default_str();
+  tour->callback([&] {
+    BlockSignals();
+    options.tour.platform = options.platform;
+    code = RunTour(options.tour);
+    done = true;
+  });
+  app.add_subcommand("try-to-leave", "Behind the core's filter, tries to open a connection.")
+      ->callback([&] {
+        code = TryToLeave();
+        done = true;
+      });
   CLI::App* simulate = app.add_subcommand("simulate", "A platform alone; prints its address.");
   with_platform(simulate);
   simulate->add_option("--port", options.simulator_port)->check(CLI::Range(0, 65'535));
