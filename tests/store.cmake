@@ -5,6 +5,9 @@ mayfly_test(store_codec_tests
 mayfly_test(store_collect_tests
   SOURCES unit/store_collect_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(store_bad_input_tests
+  SOURCES unit/store_bad_input_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
 mayfly_test(store_attachments_tests
   SOURCES unit/store_attachments_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)
