@@ -2,6 +2,7 @@
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(OpenSSL REQUIRED)
+find_package(LibArchive REQUIRED)
 find_package(Boost REQUIRED)
 find_package(cpprestsdk REQUIRED)
 find_package(RocksDB REQUIRED)

@@ -2,6 +2,8 @@
 mayfly_test(core_tests
   SOURCES unit/config_test.cc unit/coverage_test.cc
   LIBRARIES mayfly_core LABELS unit)
+mayfly_test(access_tests SOURCES unit/age_test.cc
+            LIBRARIES mayfly_access LABELS unit)
 mayfly_test(sender_tests SOURCES integration/sender_test.cc
             LIBRARIES mayfly_core mayfly_worker_side mayfly::engines LABELS integration)
 mayfly_test(worker_pool_tests SOURCES integration/worker_pool_test.cc
