@@ -38,6 +38,15 @@ constexpr HeadError kBadProxy{400, "malformed-request",
 constexpr HeadError kClearProxy{400, "malformed-request",
                                 "The proxy says that the client did not use https."};
 
+// Of RFC 9112, 7.1; of nothing, the last one.
+std::string ChunkOf(std::string_view bytes) {
+  std::ostringstream size;
+  size << std::hex << bytes.size() << "\r\n";
+  std::string chunk = size.str();
+  chunk.reserve(chunk.size() + bytes.size() + 2);
+  return chunk.append(bytes).append("\r\n");
+}
+
 }  // namespace
 
 bool Occupancy::Enter(const std::string& key) {
@@ -345,8 +354,10 @@ void Connection::Send(Response response) {
   state_ = State::kWriting;
   if (server_.draining || response.events) keep_alive_ = false;
   events_ = response.events;
-  source_left_ = head_only_ ? 0 : response.source_bytes;
-  source_ = source_left_ > 0 ? response.source : nullptr;
+  source_left_ = response.source_bytes;
+  source_ = head_only_ || source_left_ == 0u ? nullptr : response.source;
+  // Without chunks, only the end of the connection says where it ends.
+  if (response.source && !source_left_ && http10_) keep_alive_ = false;
   WriteHead(response);
   body_ = std::move(response.body);
   Arm(server_.limits.write_deadline);
@@ -372,11 +383,17 @@ void Connection::OnSent(error_code error) {
 
 void Connection::SendPiece() {
   Result<std::string> piece = source_->Next();
-  // Too little or too much would shift whatever follows on this connection.
-  if (!piece || piece->empty() || piece->size() > source_left_) return Close();
-  body_ = *std::move(piece);
-  source_left_ -= body_.size();
-  if (source_left_ == 0) source_.reset();
+  if (!piece) return Close();
+  if (source_left_) {
+    // Too little or too much would shift whatever follows on this connection.
+    if (piece->empty() || piece->size() > *source_left_) return Close();
+    *source_left_ -= piece->size();
+    if (*source_left_ == 0) source_.reset();
+    body_ = *std::move(piece);
+  } else {
+    if (piece->empty()) source_.reset();
+    body_ = http10_ ? *std::move(piece) : ChunkOf(*piece);
+  }
   Arm(server_.limits.write_deadline);
   stream_.AsyncWrite(asio::buffer(body_),
                      [self = shared_from_this(), epoch = epoch_](error_code error, std::size_t) {
@@ -412,8 +429,13 @@ void Connection::WriteHead(const Response& response) {
   } else if (response.status != 204 && response.status != 304) {
     const bool any = response.source || !response.body.empty();
     if (any) add("Content-Type", response.content_type);
-    add("Content-Length",
-        std::to_string(response.source ? response.source_bytes : response.body.size()));
+    if (!response.source) {
+      add("Content-Length", std::to_string(response.body.size()));
+    } else if (response.source_bytes) {
+      add("Content-Length", std::to_string(*response.source_bytes));
+    } else if (!http10_) {
+      add("Transfer-Encoding", "chunked");
+    }
   }
   if (!keep_alive_) {
     add("Connection", "close");
@@ -452,10 +474,8 @@ void Connection::SendEvents(std::string text, bool last) {
   if (http10_) {
     body_ = std::move(text);
   } else {
-    std::ostringstream chunk;
-    if (!text.empty()) chunk << std::hex << text.size() << "\r\n" << text << "\r\n";
-    if (last) chunk << "0\r\n\r\n";
-    body_ = chunk.str();
+    if (!text.empty()) body_ = ChunkOf(text);
+    if (last) body_ += ChunkOf({});
   }
   stream_.AsyncWrite(asio::buffer(body_), [self = shared_from_this(), epoch = epoch_, last](
                                               error_code error, std::size_t) {

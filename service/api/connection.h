@@ -175,7 +175,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string body_;
   std::shared_ptr<EventStream> events_;  // while they go on
   std::shared_ptr<BodySource> source_;   // while it is sent
-  std::uint64_t source_left_ = 0;
+  std::optional<std::uint64_t> source_left_;  // absent: in chunks, until it ends
 };
 
 }  // namespace mayfly::service::api

@@ -10,6 +10,7 @@
 
 #include "connectors/connector.h"
 #include "connectors/registry.h"
+#include "service/api/about_text.h"
 #include "service/api/change_feed.h"
 #include "service/api/event_streams.h"
 #include "service/api/rate_limiter.h"
@@ -53,11 +54,6 @@ class AccountRuntime {
   virtual std::optional<connectors::PlatformBudget> Budget(AccountId id) const = 0;
   // Wakes the sender.
   virtual void ReplyQueued(const ReplyId& id) = 0;
-};
-
-// The organisation's words for /v1/about, from the configuration.
-struct AboutText {
-  std::string organisation, purposes, recipients, data_location, contact;
 };
 
 struct HealthView {

@@ -41,9 +41,9 @@ struct Request {
 class BodySource {
  public:
   virtual ~BodySource() = default;
-  // The next bytes, at least one. Called one after the other, each when the client has taken what
-  // was before, on an I/O thread. After an error the connection is cut off, so that nobody takes
-  // what arrived for the whole.
+  // The next bytes, at least one; none at the end, where the length was not said. Called one after
+  // the other, each when the client has taken what was before, on an I/O thread. After an error the
+  // connection is cut off, so that nobody takes what arrived for the whole.
   virtual Result<std::string> Next() = 0;
 };
 
@@ -56,9 +56,10 @@ struct Response {
   // sends what is pushed, a heartbeat when nothing is, and ends it at a drain or when the client
   // does not take it within the write deadline.
   std::shared_ptr<EventStream> events = nullptr;
-  // Set: `source_bytes` of it take the place of the body.
+  // Set: `source_bytes` of it take the place of the body, or all of it, in chunks, when that is not
+  // known.
   std::shared_ptr<BodySource> source = nullptr;
-  std::uint64_t source_bytes = 0;
+  std::optional<std::uint64_t> source_bytes = std::nullopt;
 
   static Response Json(int status, std::string body);
   Response& With(std::string name, std::string value);

@@ -110,6 +110,22 @@ TEST_F(HttpServerTest, ABodyInPiecesArrivesWholeAndTheConnectionGoesOn) {
   EXPECT_EQ(head[0].Header("content-length"), std::to_string(10 * SmallApi::kPieceBytes));
 }
 
+TEST_F(HttpServerTest, ABodyOfUnknownLengthIsChunkedAndItsEndIsTold) {
+  StartServer();
+  const std::string all(10 * SmallApi::kPieceBytes, 'p');
+  const auto answers = Exchange(WithTarget("/v1/unsized/whole") + kPing);
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_EQ(answers[0].Header("transfer-encoding"), "chunked");
+  EXPECT_TRUE(answers[0].body == all);
+  EXPECT_EQ(answers[1].body, "{\"pong\":true}");
+  RawClient old(port_);
+  old.Send("GET /v1/unsized/whole HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  EXPECT_THAT(old.ReadToEnd(), ::testing::EndsWith("\r\n\r\n" + all));
+  RawClient cut(port_);
+  cut.Send(WithTarget("/v1/unsized/cut") + kPing);
+  EXPECT_THAT(cut.ReadToEnd(), ::testing::Not(::testing::HasSubstr("\r\n0\r\n")));
+}
+
 // What is destroyed in the middle must not look whole, nor may anything follow it.
 TEST_F(HttpServerTest, ABodyThatEndsTooEarlyCutsTheConnection) {
   StartServer();

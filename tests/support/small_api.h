@@ -16,11 +16,13 @@
 
 namespace mayfly::testing {
 
-// `pieces` of one letter each, then an error.
+// `pieces` of one letter each, then an error or the end.
 class Pieces final : public service::api::BodySource {
  public:
-  Pieces(std::size_t pieces, std::size_t bytes) : left_(pieces), bytes_(bytes) {}
+  Pieces(std::size_t pieces, std::size_t bytes, bool ends)
+      : left_(pieces), bytes_(bytes), ends_(ends) {}
   Result<std::string> Next() override {
+    if (left_ == 0 && ends_) return std::string();
     if (left_ == 0) return Fail(ErrorCode::kNotFound, "destroyed meanwhile");
     --left_;
     return std::string(bytes_, 'p');
@@ -29,6 +31,7 @@ class Pieces final : public service::api::BodySource {
  private:
   std::size_t left_;
   const std::size_t bytes_;
+  const bool ends_;
 };
 
 class SmallApi {
@@ -76,7 +79,16 @@ class SmallApi {
                   response.content_type = "application/octet-stream";
                   response.source_bytes = 10 * kPieceBytes;
                   response.source = std::make_shared<Pieces>(
-                      std::stoul(request.captures.at("pieces")), kPieceBytes);
+                      std::stoul(request.captures.at("pieces")), kPieceBytes, false);
+                  return response;
+                }),
+         // Of one that does not say how many there are.
+         Public("GET", "/v1/unsized/{end}",
+                [](const Request& request, const Actor&) {
+                  Response response;
+                  response.content_type = "application/octet-stream";
+                  response.source = std::make_shared<Pieces>(10, kPieceBytes,
+                                                             request.captures.at("end") == "whole");
                   return response;
                 }),
          Public("GET", "/v1/unchanged",
