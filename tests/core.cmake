@@ -36,18 +36,19 @@ foreach(name first_light bluesky_first_light mastodon_first_light program renewa
 endforeach()
 
 # ./dev bench
+add_library(mayfly_bench_support STATIC bench/traffic.cc)
+target_link_libraries(mayfly_bench_support PUBLIC mayfly::store mayfly::engines
+                                                  RocksDB::rocksdb-shared mayfly_flags)
 add_executable(mayfly_bench bench/mayfly_bench.cc)
 # The same over a store that does not seal. The linker takes what a program brings before what lies
 # in a library, so seal.cc stays out of this one.
 add_executable(mayfly_bench_unsealed bench/mayfly_bench.cc bench/unsealed.cc)
 foreach(program mayfly_bench mayfly_bench_unsealed)
-  target_link_libraries(${program} PRIVATE mayfly_core mayfly::engines RocksDB::rocksdb-shared
-                                           mayfly_flags)
+  target_link_libraries(${program} PRIVATE mayfly_bench_support mayfly_core)
 endforeach()
 add_dependencies(mayfly_bench mayfly_bench_unsealed)
 add_executable(search_bench bench/search_bench.cc)
-target_link_libraries(search_bench PRIVATE mayfly::store mayfly::engines RocksDB::rocksdb-shared
-                                           mayfly_flags)
+target_link_libraries(search_bench PRIVATE mayfly_bench_support)
 add_executable(service_bench bench/service_bench.cc)
 target_link_libraries(service_bench PRIVATE mayfly_e2e_support mayfly_flags)
 add_dependencies(service_bench mayfly mayfly-worker mayfly-demo)
