@@ -12,6 +12,7 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "store/model/result.h"
@@ -60,6 +61,15 @@ inline std::uint64_t WrittenBytes() {
   const auto bytes = WrittenBytesOf("self");
   if (!bytes) Die("/proc/self/io cannot be read");
   return *bytes;
+}
+
+// Until this process has written nothing for half a second: what a flush set going has ended.
+inline void AwaitQuiet() {
+  std::uint64_t before = 0;
+  for (std::uint64_t now = WrittenBytes(); now != before; now = WrittenBytes()) {
+    before = now;
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  }
 }
 
 // Below TMPDIR; removed at the end.

@@ -232,8 +232,10 @@ int main(int argc, char** argv) {
       count = 100'000;
     } else if (word == "--large") {
       count = 10'000'000;
+    } else if (word == "--messages" && i + 1 < argc) {
+      count = std::max<std::size_t>(10'000, std::strtoul(argv[++i], nullptr, 10));
     } else {
-      std::cerr << "usage: search_bench [--json FILE] [--quick | --large]\n";
+      std::cerr << "usage: search_bench [--json FILE] [--quick | --large | --messages N]\n";
       return 2;
     }
   }
