@@ -52,5 +52,22 @@ target_link_libraries(search_bench PRIVATE mayfly_bench_support)
 add_executable(service_bench bench/service_bench.cc)
 target_link_libraries(service_bench PRIVATE mayfly_e2e_support mayfly_flags)
 add_dependencies(service_bench mayfly mayfly-worker mayfly-demo)
-set_target_properties(mayfly_bench mayfly_bench_unsealed search_bench service_bench PROPERTIES
-                      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+# ./dev bench --compare. The clients of other houses' servers are wanted for it and for nothing else:
+# without them their rows are skipped.
+add_executable(compare_bench bench/compare_bench.cc bench/mayfly_rival.cc bench/needles.cc
+                             bench/rocksdb_rivals.cc bench/server_process.cc)
+target_link_libraries(compare_bench PRIVATE mayfly_bench_support)
+pkg_check_modules(hiredis IMPORTED_TARGET hiredis)
+if(hiredis_FOUND)
+  target_sources(compare_bench PRIVATE bench/redis_rival.cc)
+  target_compile_definitions(compare_bench PRIVATE MAYFLY_BENCH_REDIS)
+  target_link_libraries(compare_bench PRIVATE PkgConfig::hiredis)
+endif()
+pkg_check_modules(libpq IMPORTED_TARGET libpq)
+if(libpq_FOUND)
+  target_sources(compare_bench PRIVATE bench/postgres_rival.cc)
+  target_compile_definitions(compare_bench PRIVATE MAYFLY_BENCH_POSTGRES)
+  target_link_libraries(compare_bench PRIVATE PkgConfig::libpq)
+endif()
+set_target_properties(mayfly_bench mayfly_bench_unsealed search_bench service_bench compare_bench
+                      PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
