@@ -38,20 +38,38 @@ foreach(name first_light bluesky_first_light mastodon_first_light program renewa
 endforeach()
 
 # ./dev bench
+add_library(mayfly_bench_support STATIC bench/traffic.cc)
+target_link_libraries(mayfly_bench_support PUBLIC mayfly::store mayfly::engines
+                                                  RocksDB::rocksdb-shared mayfly_flags)
 add_executable(mayfly_bench bench/mayfly_bench.cc)
 # The same over a store that does not seal. The linker takes what a program brings before what lies
 # in a library, so seal.cc stays out of this one.
 add_executable(mayfly_bench_unsealed bench/mayfly_bench.cc bench/unsealed.cc)
 foreach(program mayfly_bench mayfly_bench_unsealed)
-  target_link_libraries(${program} PRIVATE mayfly_core mayfly::engines RocksDB::rocksdb-shared
-                                           mayfly_flags)
+  target_link_libraries(${program} PRIVATE mayfly_bench_support mayfly_core)
 endforeach()
 add_dependencies(mayfly_bench mayfly_bench_unsealed)
 add_executable(search_bench bench/search_bench.cc)
-target_link_libraries(search_bench PRIVATE mayfly::store mayfly::engines RocksDB::rocksdb-shared
-                                           mayfly_flags)
+target_link_libraries(search_bench PRIVATE mayfly_bench_support)
 add_executable(service_bench bench/service_bench.cc)
 target_link_libraries(service_bench PRIVATE mayfly_e2e_support mayfly_flags)
 add_dependencies(service_bench mayfly mayfly-worker mayfly-demo)
-set_target_properties(mayfly_bench mayfly_bench_unsealed search_bench service_bench PROPERTIES
-                      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+# ./dev bench --compare. The clients of other houses' servers are wanted for it and for nothing else:
+# without them their rows are skipped.
+add_executable(compare_bench bench/compare_bench.cc bench/mayfly_rival.cc bench/needles.cc
+                             bench/rocksdb_rivals.cc bench/server_process.cc)
+target_link_libraries(compare_bench PRIVATE mayfly_bench_support)
+pkg_check_modules(hiredis IMPORTED_TARGET hiredis)
+if(hiredis_FOUND)
+  target_sources(compare_bench PRIVATE bench/redis_rival.cc)
+  target_compile_definitions(compare_bench PRIVATE MAYFLY_BENCH_REDIS)
+  target_link_libraries(compare_bench PRIVATE PkgConfig::hiredis)
+endif()
+pkg_check_modules(libpq IMPORTED_TARGET libpq)
+if(libpq_FOUND)
+  target_sources(compare_bench PRIVATE bench/postgres_rival.cc)
+  target_compile_definitions(compare_bench PRIVATE MAYFLY_BENCH_POSTGRES)
+  target_link_libraries(compare_bench PRIVATE PkgConfig::libpq)
+endif()
+set_target_properties(mayfly_bench mayfly_bench_unsealed search_bench service_bench compare_bench
+                      PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})

@@ -4,79 +4,33 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <random>
-#include <set>
 #include <string>
 #include <thread>
-#include <time.h>
 #include <vector>
 
 #include <rocksdb/db.h>
 #include <rocksdb/options.h>
 #include <rocksdb/write_batch.h>
 
-#include "store/engine/rocksdb/rocksdb_engine.h"
 #include "store/keys/secret_key.h"
 #include "store/schema.h"
 #include "store/store.h"
+#include "tests/bench/measure.h"
 #include "tests/bench/rows.h"
+#include "tests/bench/traffic.h"
 
 namespace mayfly::bench {
 namespace {
 
-namespace fs = std::filesystem;
-using Steady = std::chrono::steady_clock;
 using std::chrono::days;
 using namespace store::search;
 
-const TimePoint kNow = *ParseRfc3339("2026-11-22T12:00:00Z");
 constexpr std::size_t kVocabulary = 30'000;
 constexpr std::size_t kWordsOfAMessage = 45;
-constexpr std::size_t kPage = 100;
-
-[[noreturn]] void Die(const std::string& what) {
-  std::cerr << "search_bench: " << what << "\n";
-  std::exit(1);
-}
-template <class T>
-T Must(Result<T> result) {
-  if (!result) Die(result.error().message);
-  return *std::move(result);
-}
-void Must(const Status& status) {
-  if (!status) Die(status.error().message);
-}
-double SecondsSince(Steady::time_point begin) {
-  return std::chrono::duration<double>(Steady::now() - begin).count();
-}
-
-// Of this thread: what other work on the machine does not change.
-double CpuSeconds() {
-  timespec at{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
-  return static_cast<double>(at.tv_sec) + static_cast<double>(at.tv_nsec) / 1e9;
-}
-
-class Dir {
- public:
-  Dir() {
-    std::string name = (fs::temp_directory_path() / "mayfly-search-bench-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) Die("no temporary directory");
-    path_ = name;
-  }
-  ~Dir() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // Words as frequent as those of a language: the n-th one 1/n as often as the first.
 class Language {
@@ -115,36 +69,12 @@ struct Filled {
   double rate = 0;    // messages a second
   double cpu_us = 0;  // a message, of the thread that collects
 };
-Filled Fill(store::Store& store, AccountId account, const std::string& name, std::size_t count,
-            const std::vector<std::string>& texts) {
-  const auto span = std::chrono::milliseconds(days(87));
-  const auto begin = Steady::now();
-  const double cpu_begin = CpuSeconds();
-  for (std::size_t at = 0; at < count; at += kPage) {
-    store::CollectedPage page;
-    page.account = account;
-    page.cursor = "bench";
-    std::set<std::size_t> seen;
-    for (std::size_t i = at; i < std::min(count, at + kPage); ++i) {
-      const std::size_t conversation = i / 1'000 * 50 + i % 50;  // 20 messages each
-      const PlatformId convo(name + "-convo" + std::to_string(conversation));
-      const PlatformId person("did:plc:" + name + std::to_string(conversation));
-      if (seen.insert(conversation).second) {
-        page.conversations.push_back(
-            {.id = convo, .participants = {{person, ContactHandle("person.example"), {}}}});
-      }
-      page.messages.push_back(
-          {.conversation = convo,
-           .id = PlatformId(name + std::to_string(i)),
-           .sender = person,
-           .sent_at =
-               kNow - span + span * static_cast<std::int64_t>(i) / static_cast<std::int64_t>(count),
-           .text = MessageBody(texts[i % texts.size()])});
-    }
-    Must(store.collection().Collect(page, page.messages.back().sent_at.value()));
-  }
-  return {.rate = static_cast<double>(count) / SecondsSince(begin),
-          .cpu_us = (CpuSeconds() - cpu_begin) * 1e6 / static_cast<double>(count)};
+Filled FillFor(store::Store& store, AccountId account, std::size_t count,
+               const std::vector<std::string>& texts) {
+  const double begin = CpuSeconds();
+  const double rate =
+      Fill(store, account, {.name = "first", .count = count, .parallel = 50}, texts);
+  return {.rate = rate, .cpu_us = (CpuSeconds() - begin) * 1e6 / static_cast<double>(count)};
 }
 
 struct Cost {
@@ -225,30 +155,6 @@ struct AtSize {
   Latency search;
 };
 
-std::unique_ptr<store::Store> OpenFresh(const fs::path& dir) {
-  const store::SecretKey master = store::SecretKey::Random();
-  for (const char* name : {"store", "keys"}) {
-    fs::create_directory(dir / name);
-    fs::permissions(dir / name, fs::perms::owner_all);
-  }
-  Must(store::CreateKeyVault({.dir = dir / "keys", .sync = false}, master));
-  auto vault = Must(store::OpenKeyVault({.dir = dir / "keys", .sync = false},
-                                        store::SecretKey::FromBytes(master.bytes())));
-  auto engine = Must(store::OpenRocksDbEngine({.dir = dir / "store"}));
-  return Must(store::Store::Open(std::move(engine), std::move(vault),
-                                 {.durability = store::Durability::kBuffered}));
-}
-
-AccountId Connect(store::Store& store) {
-  return Must(store.accounts().Create({.platform = "bluesky",
-                                       .label = "bench",
-                                       .options = {},
-                                       .retention = {},
-                                       .credential = Credential("{}")},
-                                      {.id = "system"}, kNow - days(95)))
-      .id;
-}
-
 std::uint64_t BytesOf(const fs::path& dir) {
   std::uint64_t bytes = 0;
   for (const auto& entry : fs::recursive_directory_iterator(dir)) {
@@ -262,18 +168,17 @@ AtSize MeasureAt(std::size_t count, Language& language, const std::vector<std::s
   {
     // As the service does it: one thread collects, another reads the words.
     Dir dir;
-    auto store = OpenFresh(dir.path());
+    auto store = OpenFresh(dir.path(), store::SecretKey::Random());
     const AccountId account = Connect(*store);
     std::jthread indexing([&](const std::stop_token& stop) {
       while (!stop.stop_requested()) Must(store->search_index().CatchUp(kNow - days(87)));
     });
-    at.ingest_indexing =
-        Fill(*store, account, "first", std::min<std::size_t>(count, 200'000), texts);
+    at.ingest_indexing = FillFor(*store, account, std::min<std::size_t>(count, 200'000), texts);
   }
   Dir dir;
-  auto store = OpenFresh(dir.path());
+  auto store = OpenFresh(dir.path(), store::SecretKey::Random());
   const AccountId account = Connect(*store);
-  at.ingest = Fill(*store, account, "first", count, texts);
+  at.ingest = FillFor(*store, account, count, texts);
   Must(store->FlushBeforeExpiry());
   const std::uint64_t before = BytesOf(dir.path() / "store");
   const double begin = CpuSeconds();
@@ -327,8 +232,10 @@ int main(int argc, char** argv) {
       count = 100'000;
     } else if (word == "--large") {
       count = 10'000'000;
+    } else if (word == "--messages" && i + 1 < argc) {
+      count = std::max<std::size_t>(10'000, std::strtoul(argv[++i], nullptr, 10));
     } else {
-      std::cerr << "usage: search_bench [--json FILE] [--quick | --large]\n";
+      std::cerr << "usage: search_bench [--json FILE] [--quick | --large | --messages N]\n";
       return 2;
     }
   }

@@ -13,24 +13,19 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/bench/measure.h"
 #include "tests/bench/rows.h"
 #include "tests/support/service_process.h"
 
 namespace mayfly::bench {
 namespace {
 
-using Steady = std::chrono::steady_clock;
 using testing::Answer;
 using testing::ServiceProcess;
 
 const TimePoint kStart = *ParseRfc3339("2026-11-22T12:00:00Z");
 constexpr int kPeople = 20;
 constexpr double kIntervalMs = 1'000;  // as ServiceProcess configures it
-
-[[noreturn]] void Die(const std::string& what) {
-  std::cerr << "service_bench: " << what << "\n";
-  std::exit(1);
-}
 
 double ResidentMb(std::optional<pid_t> pid) {
   if (!pid) Die("a process of the service is not there");
