@@ -36,6 +36,7 @@
 #include <rocksdb/write_batch.h>
 
 #include "store/engine/key_range.h"
+#include "store/keys/descriptor.h"
 #include "store/model/mutex.h"
 
 namespace mayfly::store {
@@ -1068,11 +1069,9 @@ class RocksDbEngine final : public Engine {
     std::error_code error;
     if (fs::file_size(path, error) == reserve_bytes_ && !error) return;
     if (Available() < reserve_bytes_ + kReserveForDrop) return;
-    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0) return;
-    const bool kept = ::posix_fallocate(file, 0, static_cast<off_t>(reserve_bytes_)) == 0;
-    ::close(file);
-    if (!kept) GiveUpReserve();
+    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    if (!file.open()) return;
+    if (::posix_fallocate(file.get(), 0, static_cast<off_t>(reserve_bytes_)) != 0) GiveUpReserve();
   }
 
   // Unlinks at once what RocksDB no longer needs, after a look through the whole directory.
