@@ -94,12 +94,19 @@ class TestEngine final : public store::Engine {
   Status Checkpoint(const std::filesystem::path& dir) const override {
     return engine_->Checkpoint(dir);
   }
-  Status Health() const override { return engine_->Health(); }
+  Status Health() const override { return health_ ? Fail(*health_) : engine_->Health(); }
+  Status Mend() override { return health_ ? Fail(*health_) : engine_->Mend(); }
+  store::DiskRoom Room() const override { return room_ ? *room_ : engine_->Room(); }
+  // What they say from here on, whatever the disk of the test's machine is like.
+  void SetHealth(std::optional<Error> error) { health_ = std::move(error); }
+  void SetRoom(store::DiskRoom room) { room_ = room; }
 
  private:
   const std::shared_ptr<store::Engine> engine_;
   std::optional<Fault> fault_;
   int others_ = 0;
+  std::optional<Error> health_;
+  std::optional<store::DiskRoom> room_;
   std::function<void()> twin_hook_;
   std::uint64_t commits_ = 0;
   mutable std::atomic<std::uint64_t> gets_{0};
