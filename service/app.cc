@@ -192,9 +192,9 @@ class App {
   }
 
   Status OpenStoreAndCatchUp(MasterKeys masters) {
-    MAYFLY_ASSIGN_OR_RETURN(
-        OpenedStore opened,
-        OpenStore(config_, std::move(masters), /*create=*/false, hooks_.rotation_fail_point));
+    MAYFLY_ASSIGN_OR_RETURN(OpenedStore opened,
+                            OpenStore(config_, std::move(masters), /*create=*/false,
+                                      hooks_.rotation_fail_point, hooks_.room));
     store_ = std::move(opened.store);
     standing_ = std::move(opened.standing);
     if (!standing_.overwriting_holds) Log(LogLevel::kError, "keys.overwriting-does-not-hold");
@@ -363,6 +363,7 @@ class App {
         view.reasons.push_back("certificate-missing");
       } else if (*expires_at <= now) {
         view.reasons.push_back("certificate-expired");
+    if (store_->Room().stopped) view.reasons.push_back("disk-full");
       }
     }
     view.last_expiry_run_at = expiry.last_run_at;

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "service/config.h"
+#include "store/engine/engine.h"
 #include "store/expiry/purge.h"
 #include "store/keys/key_vault.h"
 
@@ -29,6 +30,7 @@ struct CoreHooks {
   bool kernel_keeps_time = true;  // false when make_clock's clock is not the kernel's
   std::function<void(store::PurgeStep, ExpiryDay)> purge_fail_point;
   std::function<void(store::RotationStep)> rotation_fail_point;
+  store::RoomSource room;  // instead of what the file system says
   std::optional<std::chrono::milliseconds> worker_restart_delay;  // instead of a growing one
   int passphrase_fd = -1;  // where lines with passphrases come from while it is sealed
 };

@@ -92,6 +92,9 @@ struct DiskRoom {
   std::uint64_t ballast = 0;  // bytes that it keeps occupied, and gives up when it needs them
 };
 
+// Says `available` and `capacity` from any thread; nothing: what the file system says.
+using RoomSource = std::function<std::optional<DiskRoom>()>;
+
 // What remains after a family was dropped, for its receipt.
 struct DropReport {
   std::uint64_t bytes_dropped = 0;  // table files of the family

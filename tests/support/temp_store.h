@@ -158,7 +158,9 @@ class TempStore {
                   ? store::MakeMemoryEngine()
                   : Must(store::OpenRocksDbEngine({.dir = store_dir(),
                                                    .block_cache_bytes = 8u << 20,
-                                                   .write_buffer_bytes = 8u << 20}));
+                                                   .write_buffer_bytes = 8u << 20,
+                                                   .ballast_bytes = ballast_bytes_,
+                                                   .room = room_}));
     }
     auto engine = std::make_unique<TestEngine>(kept_);
     auto vault = OpenVault();
@@ -176,6 +178,12 @@ class TempStore {
                                     store::SecretKey::FromBytes(master_)));
   }
 
+  // From the next opening on.
+  void SetDisk(store::RoomSource room, std::uint64_t ballast_bytes) {
+    room_ = std::move(room);
+    ballast_bytes_ = ballast_bytes;
+  }
+
   // The raw rows of a family whose keys begin with organisation 1 and this kind.
   std::vector<std::pair<std::string, std::string>> Rows(store::Family family, char kind) {
     std::vector<std::pair<std::string, std::string>> rows;
@@ -190,6 +198,8 @@ class TempStore {
  private:
   const EngineKind kind_;
   store::StoreOptions options_;
+  store::RoomSource room_;
+  std::uint64_t ballast_bytes_ = 0;
   TempDir dir_;
   std::array<std::uint8_t, 32> master_{};
   std::shared_ptr<store::Engine> kept_;

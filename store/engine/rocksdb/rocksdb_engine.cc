@@ -427,8 +427,10 @@ class Merge {
 // --- room on the disk
 
 std::function<DiskRoom()> RoomOf(const RocksDbOptions& options) {
-  if (options.room) return options.room;
-  return [dir = options.dir] {
+  return [dir = options.dir, source = options.room] {
+    if (source) {
+      if (const std::optional<DiskRoom> said = source()) return *said;
+    }
     std::error_code error;
     const fs::space_info space = fs::space(dir, error);
     if (error) return DiskRoom{};

@@ -4,7 +4,6 @@
 #define MAYFLY_STORE_ENGINE_ROCKSDB_ROCKSDB_ENGINE_H_
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -22,8 +21,7 @@ struct RocksDbOptions {
   // Looks at a store, a checkpoint or a backup without changing a byte of it and without its lock.
   // What would write fails. Files that a running service takes away meanwhile give kIo.
   bool read_only = false;
-  // Says `available` and `capacity`; the file system does when this is empty. Any thread.
-  std::function<DiskRoom()> room;
+  RoomSource room = {};  // empty: what the file system says
 };
 
 // On disk: RocksDB's files without any LOG, and `reserve`, a file of zeros that is given up on a
