@@ -4,7 +4,7 @@
 //   configuration -> logging -> not dumpable -> master key -> sandbox on all threads -> (sealed:
 //   health and unseal only, until a master key comes) -> keys -> store -> overdue expiry ->
 //   interrupted replies -> certificate -> port -> accounts -> expiry thread ->
-//   erasure thread -> search thread
+//   erasure thread -> search thread -> disk thread
 // Stop is the reverse. Without a usable master key the service is sealed: it answers health, takes
 // a key over the admin socket or a descriptor, and touches no file.
 #ifndef MAYFLY_SERVICE_APP_H_
@@ -38,9 +38,12 @@ struct CoreHooks {
 // Exit codes that the supervisor does not answer with a restart (sysexits.h).
 inline constexpr int kExitConfig = 78;
 inline constexpr int kExitNoPermission = 77;
+// One that it does: the store can only be read until it is opened anew.
+inline constexpr int kExitReopen = 75;
 
 // Runs the core in this process, started by the supervisor with the descriptors of supervisor.h.
-// Returns the exit code: 0 after a drain.
+// Returns the exit code: 0 after a drain, kExitReopen when the store has to be opened anew and that
+// needs nobody.
 int RunCore(const std::filesystem::path& config_file, const CoreHooks& hooks);
 
 }  // namespace mayfly::service
