@@ -5,10 +5,12 @@
 //   engine_child full <dir>             mounts 48 MiB on <dir>, fills it, frees it by a drop
 //   engine_child full-reopen <dir>      the same, and opens it anew in between
 //   engine_child flush <dir>            mounts 48 MiB on <dir>, and flushes when it is full
+//   engine_child flush-limit <dir>      fails in the middle of a flush, opens anew
 //   engine_child limit <dir>            fails in the middle of a log, opens anew
 //
 // A report is one line, written after the engine acknowledged: "b <number>" or "d <day>".
 // Exit status: 0 done, 1 a check failed (stderr says which), 77 not permitted to mount.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -227,25 +229,50 @@ void FlushOnAFullDisk(const std::string& dir) {
   Check(ValueOf(*engine, Family::Sys(), "second") == value, "nothing is lost");
 }
 
+// Files may not grow further than this, and are not cut off with a signal.
+void LimitFiles(rlim_t bytes) {
+  rlimit limit{};
+  Check(::getrlimit(RLIMIT_FSIZE, &limit) == 0, "getrlimit");
+  limit.rlim_cur = std::min(bytes, limit.rlim_max);
+  ::signal(SIGXFSZ, SIG_IGN);
+  Check(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+}
+
+// A table that cannot be written, for another reason than room.
+void BreakAFlush(const std::string& dir) {
+  std::unique_ptr<Engine> engine = Open(dir + "/store");
+  const std::string value(200 << 10, 'v');
+  Must(PutRow(*engine, Family::Sys(), "first", value), "commit");
+  LimitFiles(64 << 10);
+  const Status failed = engine->FlushAll();
+  Check(!failed && failed.error().code == ErrorCode::kIo, "the flush fails");
+  LimitFiles(RLIM_INFINITY);
+  const Status mended = engine->Mend();
+  Check(!mended && mended.error().field == "reopen", "only opening anew helps");
+  const Status refused = PutRow(*engine, Family::Sys(), "more", value);
+  Check(!refused && refused.error().code == ErrorCode::kIo, "nothing more is taken");
+  Check(ValueOf(*engine, Family::Sys(), "first") == value, "reads go on");
+  engine.reset();
+  engine = Open(dir + "/store");
+  Check(ValueOf(*engine, Family::Sys(), "first") == value, "nothing is lost");
+  Must(engine->Mend(), "mend after opening anew");
+  Must(engine->FlushAll(), "flush after opening anew");
+  Must(PutRow(*engine, Family::Sys(), "more", value), "commit after opening anew");
+}
+
 // A log that cannot be written, because files may not grow further.
 void BreakTheLog(const std::string& dir) {
   std::unique_ptr<Engine> engine = Open(dir + "/store");
   const Family old = DayFamily(1), young = DayFamily(2);
   Must(engine->OpenFamily(old), "open family");
   Must(engine->OpenFamily(young), "open family");
-  rlimit limit{};
-  Check(::getrlimit(RLIMIT_FSIZE, &limit) == 0, "getrlimit");
-  const rlim_t usual = limit.rlim_cur;
-  limit.rlim_cur = 256 << 10;
-  ::signal(SIGXFSZ, SIG_IGN);
-  Check(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+  LimitFiles(256 << 10);
   const std::string value(32 << 10, 'v');
   Status failed;
   const int acknowledged = CommitUntilItFails(*engine, old, young, value, failed);
   Check(failed.error().code == ErrorCode::kOutcomeUnknown, "the outcome is unknown");
   Check(!engine->Health() && engine->Health().error().field == "reopen", "health tells of it");
-  limit.rlim_cur = usual;
-  Check(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+  LimitFiles(RLIM_INFINITY);
   const Status refused = PutRow(*engine, young, "more", value);
   Check(!refused && refused.error().code == ErrorCode::kIo, "a broken log takes no more");
   Check(!engine->Mend(), "nor does it mend");
@@ -271,12 +298,16 @@ int main(int argc, char** argv) {
     FlushOnAFullDisk(argv[2]);
     return 0;
   }
+  if (mode == "flush-limit" && argc == 3) {
+    BreakAFlush(argv[2]);
+    return 0;
+  }
   if (mode == "limit" && argc == 3) {
     BreakTheLog(argv[2]);
     return 0;
   }
-  std::fprintf(
-      stderr,
-      "usage: engine_child commit|expire <dir> <first> | full|full-reopen|flush|limit <dir>\n");
+  std::fprintf(stderr,
+               "usage: engine_child commit|expire <dir> <first> | "
+               "full|full-reopen|flush|flush-limit|limit <dir>\n");
   return 2;
 }

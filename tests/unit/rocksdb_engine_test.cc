@@ -631,6 +631,14 @@ TEST(RocksDbEngineCrash, AFlushOnAFullDiskTakesTheBallastAndALaterOneWaitsForRoo
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+TEST(RocksDbEngineCrash, ATableThatCannotBeWrittenNeedsOpeningAnewAndLosesNothing) {
+  TempDir dir;
+  Child child({"flush-limit", dir.path().string()});
+  const int status = child.Wait();
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST(RocksDbEngineCrash, ALogThatCannotBeWrittenNeedsOpeningAnewAndLosesNothing) {
   TempDir dir;
   Child child({"limit", dir.path().string()});
