@@ -15,6 +15,7 @@
 #include "connectors/registry.h"
 #include "service/account_runner.h"
 #include "service/api/auth.h"
+#include "service/disk_job.h"
 #include "service/expiry/erasure_job.h"
 #include "service/expiry/expiry_job.h"
 #include "service/logging.h"
@@ -84,6 +85,7 @@ class App {
       SealedService sealed(*this);
       if (auto served = sealed.Start(); !served) return Refuse("listen", served.error());
       if (const std::optional<int> code = sealed.AwaitKey()) return *code;
+      opened_by_hand_ = true;
     }
     if (auto served = Serve(); !served) return Refuse("listen", served.error());
     const int code = WatchControl();
@@ -192,9 +194,9 @@ class App {
   }
 
   Status OpenStoreAndCatchUp(MasterKeys masters) {
-    MAYFLY_ASSIGN_OR_RETURN(
-        OpenedStore opened,
-        OpenStore(config_, std::move(masters), /*create=*/false, hooks_.rotation_fail_point));
+    MAYFLY_ASSIGN_OR_RETURN(OpenedStore opened,
+                            OpenStore(config_, std::move(masters), /*create=*/false,
+                                      hooks_.rotation_fail_point, hooks_.room));
     store_ = std::move(opened.store);
     standing_ = std::move(opened.standing);
     if (!standing_.overwriting_holds) Log(LogLevel::kError, "keys.overwriting-does-not-hold");
@@ -311,6 +313,14 @@ class App {
     erasure_->Start();
     MAYFLY_RETURN_IF_ERROR(runners_->StartAll());
     search_->Start();
+    // Another start would wait for somebody with the key, and nothing would end meanwhile: better
+    // to read on, destroy keys, and be restarted when that person is there.
+    disk_.emplace(
+        *store_, clock_, opened_by_hand_ ? std::function<void()>() : [this] {
+          reopen_asked_ = true;
+          control_.Wake();
+        });
+    disk_->Start();
     MAYFLY_RETURN_IF_ERROR(control_.SayReady());
     Log(LogLevel::kInfo, "core.ready");
     return {};
@@ -353,6 +363,7 @@ class App {
     if (expiry.failing) view.reasons.push_back("expiry-failing");
     if (erasure_->view().failing) view.reasons.push_back("erasure-failing");
     if (!store_->Health()) view.reasons.push_back("store");
+    if (store_->Room().stopped) view.reasons.push_back("disk-full");
     const store::ClockView clock = clock_.view();
     if (clock.wall_behind) view.reasons.push_back("clock-set-back");
     if (clock.doubt != store::ClockDoubt::kNone) view.reasons.push_back("clock-in-doubt");
@@ -411,6 +422,8 @@ class App {
       } else {
         Log(LogLevel::kInfo, "tls.nothing-to-reload");
       }
+    } else if (std::holds_alternative<ControlClient::Woken>(event)) {
+      if (reopen_asked_) return kExitReopen;
     } else if (std::holds_alternative<ControlClient::DrainAsked>(event) ||
                std::holds_alternative<ControlClient::SupervisorGone>(event)) {
       return 0;  // asked to drain, or the supervisor is gone: the same orderly end
@@ -422,6 +435,7 @@ class App {
     Log(LogLevel::kInfo, "core.draining");
     server_->Drain(config_.drain_deadline / 2);
     if (runners_) runners_->Stop();
+    if (disk_) disk_->Stop();
     if (search_) search_->Stop();
     if (expiry_) expiry_->Stop();
     if (erasure_) erasure_->Stop();
@@ -434,6 +448,7 @@ class App {
     workers_.reset();
     server_.reset();
     erasure_.reset();
+    disk_.reset();
     search_.reset();
     expiry_.reset();
     store_.reset();
@@ -607,6 +622,9 @@ class App {
   std::optional<ExpiryJob> expiry_;
   std::optional<ErasureJob> erasure_;
   std::optional<SearchJob> search_;
+  bool opened_by_hand_ = false;  // somebody gave the master key after the start
+  std::atomic<bool> reopen_asked_{false};
+  std::optional<DiskJob> disk_;
   std::optional<WorkerPool> workers_;
   std::optional<AccountRunners> runners_;
   api::ApiContext context_;
@@ -619,6 +637,7 @@ class App {
 
 int RunCore(const std::filesystem::path& config_file, const CoreHooks& hooks) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of that file
   // The supervisor decides when to stop; a Ctrl-C at the terminal reaches all of us.
   std::signal(SIGINT, SIG_IGN);
   ::umask(077);

@@ -21,6 +21,7 @@
 #include "service/read_passphrase.h"
 #include "service/supervisor/supervisor.h"
 #include "service/version.h"
+#include "store/keys/descriptor.h"
 #include "store/keys/master_key.h"
 #include "store/model/json.h"
 
@@ -34,16 +35,16 @@ constexpr int kInheritedFdFirst = 64;
 
 // A configuration holds no secret, but where the keys lie is nobody's business.
 Status WriteNewFile(const fs::path& file, const std::string& text) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-  if (fd < 0) {
+  const store::Descriptor fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
+  if (!fd.open()) {
     return Fail(ErrorCode::kInvalidArgument,
                 file.string() + (errno == EEXIST ? ": exists already; init overwrites nothing"
                                                  : ": cannot be written"));
   }
-  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       ::fsync(fd) == 0;
-  ::close(fd);
-  if (!written) return Fail(ErrorCode::kIo, file.string() + ": could not be written whole");
+  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::fsync(fd.get()) != 0) {
+    return Fail(ErrorCode::kIo, file.string() + ": could not be written whole");
+  }
   return {};
 }
 

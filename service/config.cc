@@ -418,13 +418,13 @@ Result<Config> FromTable(const toml::table& table, const fs::path& file) {
   };
   Section top(file, "(top level)", &table);
   for (const auto& [key, node] : table) {
-    static constexpr std::string_view kSections[] = {"organisation", "paths",       "keys",
-                                                     "http",         "rate_limits", "polling",
-                                                     "egress",       "search",      "sandbox"};
+    static constexpr std::string_view kSections[] = {"organisation", "paths",   "keys",   "http",
+                                                     "rate_limits",  "polling", "egress", "search",
+                                                     "sandbox",      "store"};
     if (std::find(std::begin(kSections), std::end(kSections), key.str()) == std::end(kSections)) {
       return Fail(top.WrongAt(&node, "(unknown)",
                               "is not a section; there are organisation, paths, keys, http, "
-                              "rate_limits, polling, egress, search and sandbox"));
+                              "rate_limits, polling, egress, search, store and sandbox"));
     }
     if (!node.is_table()) return Fail(top.WrongAt(&node, key.str(), "must be a [section]"));
   }
@@ -439,6 +439,11 @@ Result<Config> FromTable(const toml::table& table, const fs::path& file) {
   MAYFLY_RETURN_IF_ERROR(polling.Done());
   MAYFLY_RETURN_IF_ERROR(ReadEgress(section("egress"), &config));
   MAYFLY_RETURN_IF_ERROR(ReadSearch(section("search"), &config));
+  Section store = section("store");
+  MAYFLY_RETURN_IF_ERROR(
+      store.Integer("ingest_stops_at_free_percent", &config.room.percent, 1, 50));
+  MAYFLY_RETURN_IF_ERROR(store.Integer("ballast_mib", &config.ballast_mib, 16, 65'536));
+  MAYFLY_RETURN_IF_ERROR(store.Done());
   Section sandbox = section("sandbox");
   MAYFLY_RETURN_IF_ERROR(sandbox.Bool("required", &config.sandbox_required));
   MAYFLY_RETURN_IF_ERROR(sandbox.Done());

@@ -20,6 +20,7 @@
 #include "service/api/tls.h"
 #include "service/supervisor/supervisor.h"
 #include "store/model/retention.h"
+#include "store/room_gate.h"
 
 namespace mayfly::service {
 
@@ -66,6 +67,10 @@ struct Config {
 
   // [egress]
   connectors::EgressPolicy egress;
+
+  // [store]
+  store::RoomKept room{.percent = 10};
+  std::uint64_t ballast_mib = 64;
 
   // [search]
   std::vector<std::string> search_languages{"en"};

@@ -32,6 +32,8 @@ const char* NameOf(LogKey key) {
       return "error";
     case LogKey::kExit:
       return "exit";
+    case LogKey::kFreeMiB:
+      return "free_mib";
     case LogKey::kLateMs:
       return "late_ms";
     case LogKey::kMessages:

@@ -26,6 +26,7 @@ enum class LogKey {
   kEpoch,
   kError,
   kExit,
+  kFreeMiB,
   kLateMs,
   kMessages,
   kPlatform,

@@ -70,6 +70,17 @@ std::string RenderMetrics(MetricsInput input) {
   }
   page.Gauge("mayfly_store_healthy", "1 while the store takes reads and writes.",
              input.store.Health() ? 1 : 0);
+  const store::RoomView room = input.store.Room();
+  page.Gauge("mayfly_disk_free_bytes", "What we may still write on the store's file system.",
+             static_cast<double>(room.disk.available));
+  page.Gauge("mayfly_disk_kept_free_bytes",
+             "Of these, what is kept for reading, expiry and erasure.",
+             static_cast<double>(room.stops_below));
+  page.Gauge("mayfly_disk_ballast_bytes", "Kept occupied, to be given up on a full disk.",
+             static_cast<double>(room.disk.ballast));
+  page.Gauge("mayfly_collecting_stopped",
+             "1 while there is too little room to collect and to take replies.",
+             room.stopped ? 1 : 0);
   page.Counter("mayfly_damaged_records_total", "Records that did not open, since start.",
                static_cast<double>(input.store.damaged_records()));
   page.Counter("mayfly_http_connections_total", "Connections accepted.",

@@ -83,7 +83,8 @@ Result<MasterKeys> AskForMasterKeys(const Config& config) {
 }
 
 Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool create,
-                              std::function<void(store::RotationStep)> rotation_fail_point) {
+                              std::function<void(store::RotationStep)> rotation_fail_point,
+                              store::RoomSource room) {
   for (const fs::path& dir : {config.data_dir, config.store_dir(), config.keys_dir()}) {
     MAYFLY_RETURN_IF_ERROR(RequirePrivate(dir));
   }
@@ -91,9 +92,11 @@ Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool cre
   MAYFLY_ASSIGN_OR_RETURN(std::unique_ptr<store::KeyVault> vault,
                           OpenVault(config, std::move(masters), std::move(rotation_fail_point)));
   OpenedStore opened{.store = nullptr, .standing = StandingOf(config, vault->FileSystem())};
-  MAYFLY_ASSIGN_OR_RETURN(
-      std::unique_ptr<store::Engine> engine,
-      store::OpenRocksDbEngine({.dir = config.store_dir(), .create_if_missing = create}));
+  MAYFLY_ASSIGN_OR_RETURN(std::unique_ptr<store::Engine> engine,
+                          store::OpenRocksDbEngine({.dir = config.store_dir(),
+                                                    .ballast_bytes = config.ballast_mib << 20,
+                                                    .create_if_missing = create,
+                                                    .room = std::move(room)}));
   // Under the store's lock. What a restore that was cut off has left keeps bytes of dates that end.
   std::error_code error;
   fs::remove_all(IncomingDir(config), error);
@@ -103,6 +106,7 @@ Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool cre
                                              {.zone = config.zone,
                                               .p2_grade = opened.standing.grade,
                                               .search_languages = config.search_languages,
+                                              .room = config.room,
                                               .ledger = config.keys_dir() / "forward",
                                               .checkpoint_dir = config.data_dir / "checkpoint"}));
   return opened;

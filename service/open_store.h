@@ -27,7 +27,8 @@ Result<MasterKeys> AskForMasterKeys(const Config& config);
 // before anything is opened for writing, and when the keys were rolled back (store.h). kIo when
 // another process holds it. Ends a replacement of the master key that was interrupted.
 Result<OpenedStore> OpenStore(const Config& config, MasterKeys masters, bool create,
-                              std::function<void(store::RotationStep)> rotation_fail_point = {});
+                              std::function<void(store::RotationStep)> rotation_fail_point = {},
+                              store::RoomSource room = {});
 
 // Where `mayfly restore` puts a store before it is exchanged with the present one, and where that
 // one lies until it is removed. Whoever opens the store removes what was left there.

@@ -574,7 +574,7 @@ Result<Account> DecodeAccount(std::string_view bytes) {
   account.created_at = decoder.Time();
   account.revision = decoder.Varint();
   account.state = static_cast<AccountState>(
-      decoder.Enum(0, static_cast<std::uint8_t>(AccountState::kMisconfigured)));
+      decoder.Enum(0, static_cast<std::uint8_t>(AccountState::kDiskFull)));
   account.state_reason = decoder.String();
   account.state_since = decoder.Time();
   account.last_success_at = decoder.OptTime();

@@ -56,6 +56,7 @@ codec::MessageRecord RecordOf(const CollectedMessage& message, bool backfilled) 
 }  // namespace
 
 Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint now) {
+  MAYFLY_RETURN_IF_ERROR(core_.room().Admit());
   Transaction transaction(core_, now);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
   MAYFLY_ASSIGN_OR_RETURN(const Account account, core_.GetAccount(page.account));

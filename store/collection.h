@@ -85,7 +85,8 @@ class Collection {
   // Stores each message exactly once (key: account and platform message id), moves heads, contacts
   // and inbox rows into the family of their latest expiry, settles an outgoing message against a
   // pending reply of the same platform id, and writes cursor and coverage. Idempotent. kNotFound
-  // when the account is retired: then nothing is stored.
+  // when the account is retired, kDiskFull (room_gate.h): then nothing is stored, and the cursor
+  // stays.
   //
   // An edit overwrites the text of the stored message and nothing else: id, expiry, slot, place in
   // the thread and unread mark stay; the conversation's revision grows. It makes no message and

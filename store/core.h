@@ -160,6 +160,7 @@ class Core {
   Engine& engine() const { return *engine_; }
   KeyVault& vault() const { return *vault_; }
   const StoreOptions& options() const { return options_; }
+  RoomGate& room() { return room_; }
 
   // --- days
   // Open families whose date has not come, newest first.
@@ -351,6 +352,7 @@ class Core {
   const std::unique_ptr<Engine> engine_;
   const std::unique_ptr<KeyVault> vault_;
   const StoreOptions options_;
+  RoomGate room_;
   CheckpointPlace checkpoint_;
   mutable std::atomic<std::uint64_t> damaged_{0};
   std::atomic<std::int64_t> returned_at_ms_{0};  // 0: never

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "store/codec.h"
+#include "store/keys/descriptor.h"
 #include "store/keys/key_file.h"
 #include "store/keys/seal.h"
 #include "store/schema.h"
@@ -23,20 +24,6 @@ constexpr std::size_t kSizeBytes = 4;
 constexpr std::size_t kFrameBytesMax = 1u << 20;
 constexpr std::size_t kEntriesMax = 4'096;  // of one frame
 constexpr std::size_t kEntriesOfRewrite = 256;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 bool WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {

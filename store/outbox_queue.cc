@@ -131,6 +131,7 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
   }
 
   if (reply.refusal) return Fail(*reply.refusal);
+  MAYFLY_RETURN_IF_ERROR(core_.room().Admit());
   MAYFLY_ASSIGN_OR_RETURN(const Account account, core_.GetAccount(head->record.account));
   // After the earlier use: who repeats a key gets the same answer, whatever became of the account.
   if (account.state == AccountState::kRetired || account.state == AccountState::kCredentialDead) {

@@ -36,9 +36,9 @@ class OutboxQueue {
   // kIdempotencyConflict (same key, other body); kConversationMoved (after_message is not the
   // newest, or another author's reply is pending; does not use up the key); kPlatformRejected (the
   // conversation is locked); `refusal`, which does not use up the key; kCredentialDead and
-  // kMissingPrivilege (nothing can be sent); kUnavailable (the store was restored, and the account
-  // has not read yet what was sent since the backup; returned.h). An idempotency key lives 24 hours
-  // and never longer than the reply.
+  // kMissingPrivilege (nothing can be sent); kDiskFull (room_gate.h); kUnavailable (the store was
+  // restored, and the account has not read yet what was sent since the backup; returned.h). An
+  // idempotency key lives 24 hours and never longer than the reply.
   Result<Queued> Enqueue(const NewReply& reply, const Actor& actor, TimePoint now);
   // Ids of visible messages newer than `after`, newest first, at most 20. For `conversation-moved`.
   Result<std::vector<MessageId>> NewerThan(ConversationId conversation, const MessageId& after,

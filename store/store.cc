@@ -130,6 +130,8 @@ std::string Store::ReceiptKey() const {
 std::uint64_t Store::damaged_records() const { return impl_->core.damaged(); }
 
 Status Store::Health() const { return impl_->core.engine().Health(); }
+Status Store::Mend() { return impl_->core.engine().Mend(); }
+RoomView Store::Room() const { return impl_->core.room().Look(); }
 
 Result<std::optional<ReturnReport>> Store::Reconcile(TimePoint now) {
   return ReconcileWithLedger(impl_->core, now);

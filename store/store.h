@@ -27,6 +27,7 @@
 #include "store/model/clock.h"
 #include "store/outbox_queue.h"
 #include "store/returned.h"
+#include "store/room_gate.h"
 #include "store/search/search.h"
 #include "store/tokens.h"
 
@@ -39,6 +40,7 @@ struct StoreOptions {
   // Whose word endings search knows (search/tokenizer.h). Counts for what is indexed from now on.
   std::vector<std::string> search_languages = {"en"};
   search::IndexLimits search_limits = {};
+  RoomKept room = {};
   // keys/forward. Empty: none is kept, and an older store is not told from the present one.
   std::filesystem::path ledger;
   // Where a checkpoint lies while it is copied: on the file system of the store. Empty: none can be
@@ -97,7 +99,11 @@ class Store {
 
   // Records that did not open since start: lists leave them out, single reads answer kCorrupt.
   std::uint64_t damaged_records() const;
+  // Engine::Health, and Engine::Mend.
   Status Health() const;
+  Status Mend();
+  // Whether messages are collected and replies taken.
+  RoomView Room() const;
 
   // Before anybody is let in, and before overdue dates are ended: finds out whether this is the
   // store that was here last, and if it is an older one, keeps it from bringing back what must not

@@ -1,7 +1,7 @@
 # Tests of the core's own parts: configuration, coverage, sending, expiry, the command line.
 mayfly_test(core_tests
-  SOURCES unit/config_test.cc unit/coverage_test.cc
-  LIBRARIES mayfly_core LABELS unit)
+  SOURCES unit/config_test.cc unit/coverage_test.cc unit/disk_job_test.cc
+  LIBRARIES mayfly_core mayfly::engines LABELS unit)
 mayfly_test(access_tests SOURCES unit/age_test.cc
             LIBRARIES mayfly_access LABELS unit)
 mayfly_test(sender_tests SOURCES integration/sender_test.cc
@@ -19,8 +19,8 @@ target_link_libraries(mayfly_e2e_support PUBLIC mayfly_core mayfly::simulators m
                                                 GTest::gmock OpenSSL::SSL OpenSSL::Crypto)
 target_compile_definitions(mayfly_e2e_support PRIVATE MAYFLY_BINARY_DIR="${PROJECT_BINARY_DIR}"
                                                       MAYFLY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-foreach(name backup first_light bluesky_first_light mastodon_first_light doubted_clock events kill
-             master_key program renewal tour traces)
+foreach(name backup first_light bluesky_first_light mastodon_first_light doubted_clock events full_disk
+             kill master_key program renewal tour traces)
   mayfly_test(${name}_tests SOURCES e2e/${name}_test.cc LIBRARIES mayfly_e2e_support LABELS e2e)
   add_dependencies(${name}_tests mayfly mayfly-worker mayfly-demo)
   set_tests_properties(${name}_tests PROPERTIES TIMEOUT 900)

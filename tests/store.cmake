@@ -37,6 +37,9 @@ mayfly_test(store_keys_tests
 mayfly_test(search_words_tests
   SOURCES unit/search_words_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(store_room_tests
+  SOURCES unit/store_room_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
 mayfly_test(store_search_tests
   SOURCES unit/store_search_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)

@@ -60,7 +60,7 @@ struct HealthView {
   bool sealed = false;  // no usable master key: nothing else is meaningful
   std::string sealed_reason;
   bool ready = false;
-  std::vector<std::string> reasons;  // why not ready: expiry-late, clock, disk, store
+  std::vector<std::string> reasons;  // why not ready: expiry-late, disk-full, store, ...
   std::optional<TimePoint> last_expiry_run_at;
   std::optional<TimePoint> next_expiry_at;
 };

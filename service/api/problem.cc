@@ -61,6 +61,8 @@ Kind KindOf(ErrorCode code) {
       return {400, "cursor-invalid", "This cursor does not belong to this list.", false};
     case ErrorCode::kSealed:
       return {503, "sealed", "The service is sealed: it has no usable master key.", false};
+    case ErrorCode::kDiskFull:
+      return {507, "disk-full", "There is too little room on the disk to take more.", false};
     case ErrorCode::kOutcomeUnknown:
     case ErrorCode::kIo:
     case ErrorCode::kUnavailable:

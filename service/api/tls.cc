@@ -18,6 +18,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "store/keys/descriptor.h"
 #include "store/model/sensitive.h"
 
 namespace mayfly::service::api {
@@ -43,20 +44,6 @@ using Bio = std::unique_ptr<BIO, Deleter<BIO_free>>;
 using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
 using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 tl::unexpected<Error> Unusable(const fs::path& file, std::string_view why) {
   ERR_clear_error();
   return Fail(ErrorCode::kInvalidArgument, file.string() + ": " + std::string(why));
@@ -76,7 +63,7 @@ Status CheckPrivate(const fs::path& file, const struct stat& info) {
 }
 
 Result<std::string> ReadPem(const fs::path& file, bool must_be_private) {
-  const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const store::Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info = {};
   if (fd.get() < 0 || ::fstat(fd.get(), &info) != 0) {
     return Unusable(file, "cannot be read by the user of the service: " +

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "store/keys/descriptor.h"
 #include "store/model/ids.h"
 #include "store/model/json.h"
 
@@ -24,21 +25,6 @@ namespace fs = std::filesystem;
 constexpr const char* kManifest = "manifest";
 constexpr std::size_t kChunkBytes = 1u << 20;
 constexpr std::size_t kManifestBytesMax = 64u << 20;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  bool Close() { return ::close(std::exchange(fd_, -1)) == 0; }
-
- private:
-  int fd_;
-};
 
 class Hash {
  public:
@@ -80,7 +66,7 @@ bool WriteAll(int fd, std::string_view bytes) {
 
 // Reads `from` to its end; `to` may be -1.
 Result<BackupFile> Pump(const fs::path& from, const fs::path& target, int to) {
-  const Descriptor in(::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const store::Descriptor in(::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (in.get() < 0) return Failed(from, "cannot be opened", errno);
   BackupFile file{.name = from.filename().string()};
   Hash hash;
@@ -167,7 +153,7 @@ Status WriteManifest(const fs::path& backup, const Manifest& manifest) {
   }
   const std::string bytes = text + "\n" + HashOf(text) + "\n";
   const fs::path path = backup / kManifest;
-  Descriptor out(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  store::Descriptor out(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (out.get() < 0) return Failed(path, "cannot be made", errno);
   if (!WriteAll(out.get(), bytes) || ::fsync(out.get()) != 0 || !out.Close()) {
     return Failed(path, "cannot be written", errno);
@@ -232,7 +218,7 @@ Result<fs::path> FindBackup(const fs::path& dir) {
 Result<BackupFile> HashFile(const fs::path& file) { return Pump(file, {}, -1); }
 
 Result<BackupFile> CopyFile(const fs::path& from, const fs::path& to) {
-  Descriptor out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  store::Descriptor out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (out.get() < 0) return Failed(to, "cannot be made", errno);
   auto copied = Pump(from, to, out.get());
   if (copied && (::fsync(out.get()) != 0 || !out.Close())) {
@@ -243,7 +229,7 @@ Result<BackupFile> CopyFile(const fs::path& from, const fs::path& to) {
 }
 
 Status SyncDir(const fs::path& dir) {
-  const Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const store::Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd.get() < 0 || ::fsync(fd.get()) != 0) return Failed(dir, "cannot be synced", errno);
   return {};
 }
@@ -258,7 +244,7 @@ Status RemoveTree(const fs::path& dir) {
 Result<std::shared_ptr<void>> LockDir(const fs::path& dir) {
   const fs::path path = dir / ".lock";
   auto file =
-      std::make_shared<Descriptor>(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+      std::make_shared<store::Descriptor>(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (file->get() < 0) return Failed(path, "cannot be made", errno);
   if (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) {
     return Fail(ErrorCode::kUnavailable, dir.string() + ": another backup is being written there");

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "service/open_store.h"
+#include "store/keys/descriptor.h"
 #include "store/keys/key_file.h"
 #include "store/keys/key_traces.h"
 #include "store/keys/master_key.h"
@@ -189,8 +190,8 @@ class Verifier {
   }
 
   Status Read(const fs::path& path, const std::string& below) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) {
+    const store::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd.open()) {
       if (errno == ENOENT) return {};
       return Fail(ErrorCode::kIo, path.string() + ": cannot be opened");
     }
@@ -207,7 +208,7 @@ class Verifier {
       chunk.resize(kept + kChunkBytes);
       ssize_t got = 0;
       do {
-        got = ::read(fd, chunk.data() + kept, kChunkBytes);
+        got = ::read(fd.get(), chunk.data() + kept, kChunkBytes);
       } while (got < 0 && errno == EINTR);
       if (got < 0) {
         outcome = Fail(ErrorCode::kIo, path.string() + ": cannot be read");
@@ -226,7 +227,6 @@ class Verifier {
       offset += begins;
       chunk.erase(0, begins);
     }
-    ::close(fd);
     ++report_.files;
     if (found > kFindingsOfAFile) Find("more", below, "not listed", found - kFindingsOfAFile);
     return outcome;

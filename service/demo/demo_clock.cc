@@ -35,6 +35,7 @@ struct DemoClock::Shared {
   std::atomic<int> fail_after_step;
   std::atomic<std::int64_t> made_ms;
   std::atomic<std::int64_t> skew_ms;
+  std::atomic<std::uint64_t> room_plus_one;  // 0: nobody said
 };
 
 Status DemoClock::Create(const std::filesystem::path& file, TimePoint start, double rate) {
@@ -82,6 +83,16 @@ void DemoClock::SetFailPoint(int step) { shared_->fail_after_step = step; }
 bool DemoClock::TakeFailPoint(int step) {
   int expected = step;
   return step != 0 && shared_->fail_after_step.compare_exchange_strong(expected, 0);
+}
+
+void DemoClock::SetRoom(std::optional<std::uint64_t> available) {
+  shared_->room_plus_one = available ? *available + 1 : 0;
+}
+
+std::optional<std::uint64_t> DemoClock::room() const {
+  const std::uint64_t room_plus_one = shared_->room_plus_one;
+  if (room_plus_one == 0) return std::nullopt;
+  return room_plus_one - 1;
 }
 
 void DemoClock::SetSkew(std::chrono::milliseconds skew) { shared_->skew_ms = skew.count(); }

@@ -3,8 +3,10 @@
 #ifndef MAYFLY_SERVICE_DEMO_DEMO_CLOCK_H_
 #define MAYFLY_SERVICE_DEMO_DEMO_CLOCK_H_
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -32,6 +34,11 @@ class DemoClock final : public Clock {
   TimePoint Unskewed() const;  // what Now() would be without
   // Since the time that it was made with, in its time, skew left out.
   std::chrono::milliseconds SinceMade() const;
+
+  // What the core takes for the room on its disk, from now on; nullopt: what there is. Travels with
+  // the clock for the same reason as the fail point below.
+  void SetRoom(std::optional<std::uint64_t> available);
+  std::optional<std::uint64_t> room() const;
 
   // A fail point for the expiry job: the core ends itself once, right after this step of the next
   // purge (store::PurgeStep as a number). Travels with the clock because both belong to a test that

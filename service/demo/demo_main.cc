@@ -33,6 +33,8 @@ namespace fs = std::filesystem;
 
 // Renewed long before they end, because the demo's clock may run fast.
 constexpr std::chrono::days kRenewTokensBefore{45};
+// What a disk holds of which a test says how much is free.
+constexpr std::uint64_t kDiskOfTests = 50ull << 30;
 constexpr const char* kNewestConversations = "/v1/conversations?limit=5";
 
 struct Options {
@@ -362,6 +364,11 @@ CoreHooks HooksFor(const Options& options) {
   hooks.kernel_keeps_time = false;
   hooks.purge_fail_point = [](store::PurgeStep step, ExpiryDay) {
     if (fail_points->TakeFailPoint(static_cast<int>(step))) ::_exit(99);
+  };
+  hooks.room = []() -> std::optional<store::DiskRoom> {
+    const auto available = fail_points->room();
+    if (!available) return std::nullopt;
+    return store::DiskRoom{.available = *available, .capacity = kDiskOfTests};
   };
   // Numbered behind the steps of a purge.
   hooks.rotation_fail_point = [](store::RotationStep step) {

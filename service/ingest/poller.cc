@@ -33,6 +33,8 @@ AccountState StateFor(const Error& error) {
     case ErrorCode::kOptionUnusable:
     case ErrorCode::kHostForbidden:
       return AccountState::kMisconfigured;
+    case ErrorCode::kDiskFull:
+      return AccountState::kDiskFull;
     default:
       return AccountState::kUnreachable;
   }
@@ -106,6 +108,10 @@ TimePoint Poller::WaitForCertainty(const Account& account, std::stop_token stop)
 }
 
 Result<bool> Poller::PollOnce(const Account& account, std::stop_token stop) {
+  // Not asked in vain: what the platform has waits there.
+  if (store_.Room().stopped) {
+    return Fail(ErrorCode::kDiskFull, "There is too little room on the disk.");
+  }
   MAYFLY_ASSIGN_OR_RETURN(std::shared_ptr<WorkerLink> link, workers_.Acquire(account, stop));
   if (account.own_platform_id.empty()) {
     MAYFLY_ASSIGN_OR_RETURN(connectors::CheckReport report, link->Check());
@@ -154,10 +160,13 @@ TimePoint Poller::HandleError(const Error& error) {
   AccountState state = StateFor(error);
   if (workers_.InCrashLoop(account_)) state = AccountState::kCrashLoop;
   const std::string reason = ToString(error.code);
-  Log(LogLevel::kWarning, "poll.failed",
-      {{LogKey::kAccount, account_.ToString()},
-       {LogKey::kError, reason},
-       {LogKey::kState, ToString(state)}});
+  // Of a full disk the disk job tells, once for all accounts.
+  if (error.code != ErrorCode::kDiskFull) {
+    Log(LogLevel::kWarning, "poll.failed",
+        {{LogKey::kAccount, account_.ToString()},
+         {LogKey::kError, reason},
+         {LogKey::kState, ToString(state)}});
+  }
   auto noted = store_.accounts().SetState(
       account_, {.state = state, .reason = ReasonFor(error, platform_)}, now);
   if (noted) {
@@ -176,6 +185,8 @@ TimePoint Poller::HandleError(const Error& error) {
   if (state != AccountState::kCrashLoop && connectors::OnlyAPersonHelps(error.code)) {
     return now + connectors::kRepairInterval;
   }
+  // It is over when there is room, and looking for it troubles nobody: no growing delay.
+  if (error.code == ErrorCode::kDiskFull) return now + interval_;
   return pacer_.AfterError(now, error);
 }
 

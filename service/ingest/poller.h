@@ -14,9 +14,10 @@ class Poller {
   Poller(store::Store& store, WorkerPool& workers, Clock& clock, const Account& account,
          std::chrono::milliseconds interval);
 
-  // One page. Returns when to be called again. Sets the account's state; never throws or gives up.
-  // While the time is in doubt nothing is collected, since nothing could be given a date: the
-  // platform is asked who we are, because its answer says what it thinks the time is.
+  // One page; none while the store has no room for it (AccountState::kDiskFull). Returns when to be
+  // called again. Sets the account's state; never throws or gives up. While the time is in doubt
+  // nothing is collected, since nothing could be given a date: the platform is asked who we are,
+  // because its answer says what it thinks the time is.
   TimePoint RunOnce(std::stop_token stop);
 
  private:

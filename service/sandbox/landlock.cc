@@ -8,6 +8,8 @@
 #include <unistd.h>
 #include <utility>
 
+#include "store/keys/descriptor.h"
+
 namespace mayfly::service {
 namespace {
 
@@ -68,23 +70,9 @@ std::uint64_t HandledFs(int abi) {
   return rights;
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 Status Allow(int ruleset, const std::filesystem::path& path, std::uint64_t rights,
              bool must_exist) {
-  const Descriptor at(open(path.c_str(), O_PATH | O_CLOEXEC));
+  const store::Descriptor at(open(path.c_str(), O_PATH | O_CLOEXEC));
   if (at.get() < 0) {
     if (!must_exist && (errno == ENOENT || errno == ENOTDIR || errno == EACCES)) return {};
     return Fail(ErrorCode::kIo,
@@ -124,7 +112,7 @@ Status EnterLandlock(int abi, const LandlockRules& rules) {
     attributes.scoped = kScopeAbstractUnixSocket | kScopeSignal;
     size = kAttributesSizeAbi6;
   }
-  const Descriptor ruleset(
+  const store::Descriptor ruleset(
       static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
   if (ruleset.get() < 0) return Fail(ErrorCode::kUnavailable, "Landlock refused its rule set");
 

@@ -28,6 +28,7 @@
 #include <utility>
 
 #include "control.pb.h"
+#include "store/keys/descriptor.h"
 
 namespace mayfly::service {
 namespace {
@@ -60,29 +61,7 @@ bool IsKernelClockSynchronised() {
   return reached != -1 && reached != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
 }
 
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    if (this != &other) {
-      Reset();
-      fd_ = std::exchange(other.fd_, -1);
-    }
-    return *this;
-  }
-  ~Descriptor() { Reset(); }
-  void Reset() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-  int get() const { return fd_; }
-  bool open() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
+using store::Descriptor;
 
 // For a person at the terminal: why nothing runs.
 void Complain(const std::string& sentence) {
@@ -595,7 +574,7 @@ class Supervisor {
 
   void CoreDidNotStart() {
     Log("error", "core_not_started", "errno", errno);
-    control_.Reset();
+    control_.Close();
     PlanRestart();
   }
 
@@ -609,7 +588,7 @@ class Supervisor {
   void CoreEnded(int status) {
     core_ = -1;
     core_kill_at_.reset();
-    control_.Reset();
+    control_.Close();
     queue_.clear();
     KillWorkers();
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -662,7 +641,7 @@ class Supervisor {
       if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
       if (size <= 0) {
         // The core closed it. It is about to end, or it has gone wrong and will be ended.
-        control_.Reset();
+        control_.Close();
         queue_.clear();
         core_kill_at_ = SteadyClock::now() + options_.drain_deadline;
         return;
@@ -670,7 +649,7 @@ class Supervisor {
       control::ToSupervisor message;
       if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
           !message.ParseFromArray(packet.data(), static_cast<int>(size)) || !Obey(message)) {
-        control_.Reset();
+        control_.Close();
         queue_.clear();
         KillCore("core_broke_control_protocol");
         return;

@@ -84,6 +84,17 @@ struct MergeSource {
   std::string not_before;  // empty: nothing is known
 };
 
+// The file system on which an engine keeps its files. By default: nothing to worry about.
+struct DiskRoom {
+  std::uint64_t available = UINT64_MAX;  // bytes that we may still write
+  std::uint64_t capacity = UINT64_MAX;
+  std::uint64_t needed = 0;   // available bytes below which the engine takes no commit
+  std::uint64_t ballast = 0;  // bytes that it keeps occupied, and gives up when it needs them
+};
+
+// Says `available` and `capacity` from any thread; nothing: what the file system says.
+using RoomSource = std::function<std::optional<DiskRoom>()>;
+
 // What remains after a family was dropped, for its receipt.
 struct DropReport {
   std::uint64_t bytes_dropped = 0;  // table files of the family
@@ -134,8 +145,14 @@ class Engine {
   virtual Status ReleaseLogs() = 0;
   // A consistent copy that can be opened as a data directory's store/.
   virtual Status Checkpoint(const std::filesystem::path& dir) const = 0;
-  // Healthy, or why not (background error, disk full).
+  // Healthy, or why not. Reads go on. `field` tells what helps: `disk-full`, room on the disk;
+  // `reopen`, opening it anew, and nothing else; none, a disk that works again, as far as Mend
+  // can tell.
   virtual Status Health() const = 0;
+  // Does what helps while it is open: goes on after an error that has passed, makes up the ballast
+  // when there is room for it. Then as Health. To be called every few seconds.
+  virtual Status Mend() = 0;
+  virtual DiskRoom Room() const = 0;
 };
 
 }  // namespace mayfly::store

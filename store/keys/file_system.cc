@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <system_error>
-#include <unistd.h>
+
+#include "store/keys/descriptor.h"
 
 namespace mayfly::store {
 namespace {
@@ -77,20 +78,6 @@ std::string SharedReason(const FileSystemFacts& facts) {
   return {};
 }
 
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 // Whether any extent is shared; nothing where the kernel does not map extents. A key file has few.
 std::optional<bool> HasSharedExtent(int fd) {
   constexpr std::uint32_t kExtents = 32;
@@ -148,7 +135,7 @@ FileSystemVerdict Judge(const FileSystemFacts& facts) {
 }
 
 Result<FileSystemFacts> LookAtFileSystem(const fs::path& file) {
-  const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   const auto failed = [&](int error) {
     return Fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
                 "cannot look at the file system of " + file.string() + ": " +

@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "store/keys/descriptor.h"
 #include "store/keys/internal.h"
 
 namespace mayfly::store {
@@ -101,38 +102,27 @@ class Mirror {
     const int flags = (access == Access::kRead ? O_RDONLY : O_RDWR) |
                       (access == Access::kCreate ? O_CREAT : 0) | O_CLOEXEC | O_NOFOLLOW;
     mirror.direct_ = access != Access::kRead && sync;
-    mirror.fd_ = ::open(path.c_str(), flags | (mirror.direct_ ? O_DIRECT : 0), 0600);
-    if (mirror.fd_ < 0 && errno == EINVAL && mirror.direct_) {
+    mirror.fd_ = Descriptor(::open(path.c_str(), flags | (mirror.direct_ ? O_DIRECT : 0), 0600));
+    if (!mirror.fd_.open() && errno == EINVAL && mirror.direct_) {
       mirror.direct_ = false;
-      mirror.fd_ = ::open(path.c_str(), flags, 0600);
+      mirror.fd_ = Descriptor(::open(path.c_str(), flags, 0600));
     }
-    if (mirror.fd_ < 0) {
+    if (!mirror.fd_.open()) {
       const int error = errno;
       if (error == ENOENT) return Fail(ErrorCode::kNotFound, "no such key file");
       return FailErrno("open", path, error);
     }
     struct stat info = {};
-    if (::fstat(mirror.fd_, &info) != 0) return FailErrno("look at", path, errno);
+    if (::fstat(mirror.fd_.get(), &info) != 0) return FailErrno("look at", path, errno);
     if (!S_ISREG(info.st_mode)) {
       return Fail(ErrorCode::kCorrupt,
                   fmt::format("key file {} is not a regular file", path.string()));
     }
-    if (access == Access::kCreate && ::fchmod(mirror.fd_, 0600) != 0) {
+    if (access == Access::kCreate && ::fchmod(mirror.fd_.get(), 0600) != 0) {
       return FailErrno("protect", path, errno);
     }
     mirror.bytes_ = static_cast<std::uint64_t>(info.st_size);
     return mirror;
-  }
-
-  Mirror(Mirror&& other) noexcept
-      : path_(std::move(other.path_)),
-        sync_(other.sync_),
-        direct_(other.direct_),
-        fd_(std::exchange(other.fd_, -1)),
-        bytes_(other.bytes_) {}
-  Mirror& operator=(Mirror&&) = delete;
-  ~Mirror() {
-    if (fd_ >= 0) ::close(fd_);
   }
 
   std::uint64_t bytes() const { return bytes_; }
@@ -158,8 +148,8 @@ class Mirror {
     const std::size_t size = pages.size_bytes();
     std::size_t done = 0;
     while (done < size) {
-      const ssize_t put =
-          ::pwrite(fd_, from + done, size - done, static_cast<off_t>(PageOffset(page) + done));
+      const ssize_t put = ::pwrite(fd_.get(), from + done, size - done,
+                                   static_cast<off_t>(PageOffset(page) + done));
       if (put > 0) {
         done += static_cast<std::size_t>(put);
         continue;
@@ -173,10 +163,10 @@ class Mirror {
     }
     bytes_ = std::max(bytes_, PageOffset(page) + size);
     if (!sync_) return {};
-    if (::fdatasync(fd_) != 0) return FailErrno("sync", path_, errno);
+    if (::fdatasync(fd_.get()) != 0) return FailErrno("sync", path_, errno);
     // Reading back through the page cache would prove nothing about the device.
     if (!direct_) {
-      const int error = ::posix_fadvise(fd_, static_cast<off_t>(PageOffset(page)),
+      const int error = ::posix_fadvise(fd_.get(), static_cast<off_t>(PageOffset(page)),
                                         static_cast<off_t>(size), POSIX_FADV_DONTNEED);
       if (error != 0) return FailErrno("drop the cached copy of", path_, error);
     }
@@ -194,10 +184,9 @@ class Mirror {
 
   // Some file systems accept O_DIRECT at open and refuse it at the first write.
   Status LeaveDirect() {
-    const int fd = ::open(path_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) return FailErrno("open", path_, errno);
-    ::close(fd_);
-    fd_ = fd;
+    Descriptor fd(::open(path_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd.open()) return FailErrno("open", path_, errno);
+    fd_ = std::move(fd);
     direct_ = false;
     return {};
   }
@@ -207,7 +196,8 @@ class Mirror {
     *got = 0;
     // A direct read stops at the end of the file; asking again from there would not be aligned.
     while (*got < size && offset + *got < bytes_) {
-      const ssize_t n = ::pread(fd_, to + *got, size - *got, static_cast<off_t>(offset + *got));
+      const ssize_t n =
+          ::pread(fd_.get(), to + *got, size - *got, static_cast<off_t>(offset + *got));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return FailErrno("read", path_, errno);
       if (n == 0) break;
@@ -219,7 +209,7 @@ class Mirror {
   fs::path path_;
   bool sync_;
   bool direct_ = false;
-  int fd_ = -1;
+  Descriptor fd_;
   std::uint64_t bytes_ = 0;
 };
 
@@ -425,11 +415,9 @@ Error KeyFile::Named(Error error) const {
 
 Status SyncDirectory(const fs::path& dir, bool sync) {
   if (!sync) return {};
-  const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const int opening = fd < 0 ? errno : 0;
-  const int failed = fd < 0 || ::fsync(fd) == 0 ? opening : errno;
-  if (fd >= 0) ::close(fd);
-  if (failed == 0) return {};
+  const Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.open() && ::fsync(fd.get()) == 0) return {};
+  const int failed = errno;
   return Fail(ErrorCode::kIo, fmt::format("cannot sync the directory {}: {}", dir.string(),
                                           std::generic_category().message(failed)));
 }

@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "store/keys/descriptor.h"
 #include "store/keys/internal.h"
 #include "store/model/sensitive.h"
 
@@ -27,20 +28,6 @@ constexpr std::string_view kPrefix = "mayfly-master-1 ";
 constexpr std::size_t kKeyAt = kPrefix.size();
 constexpr std::size_t kSumAt = kKeyAt + 64 + 1;
 constexpr std::size_t kLineBytes = kSumAt + 8;
-
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 std::string Why(int error) { return std::generic_category().message(error); }
 
@@ -99,7 +86,7 @@ Status CheckDirectory(const fs::path& file, ErrorCode code) {
 
 Result<SecretKey> LoadMasterKey(const fs::path& file) {
   internal::EnsureSodium();
-  const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) {
     const int error = errno;
     if (error == ENOENT) {
@@ -207,7 +194,7 @@ Status AdoptNextMasterKey(const fs::path& file) {
   MAYFLY_RETURN_IF_ERROR(LoadMasterKey(next));
   if (fs::exists(file, ignored)) {
     if (::chmod(file.c_str(), 0600) != 0) return failed("write", file);
-    const Fd old(::open(file.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    const Descriptor old(::open(file.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
     if (old.get() < 0) return failed("open", file);
     const std::array<char, kLineBytes + 1> zeros = {};
     if (::pwrite(old.get(), zeros.data(), zeros.size(), 0) != static_cast<ssize_t>(zeros.size())) {
@@ -216,7 +203,7 @@ Status AdoptNextMasterKey(const fs::path& file) {
     if (::fsync(old.get()) != 0) return failed("sync", file);
   }
   if (::rename(next.c_str(), file.c_str()) != 0) return failed("rename", next);
-  const Fd dir(::open(DirectoryOf(file).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor dir(::open(DirectoryOf(file).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (dir.get() < 0 || ::fsync(dir.get()) != 0) return failed("sync the directory of", file);
   return {};
 }
@@ -230,7 +217,8 @@ Status CreateMasterKey(const fs::path& file) {
   std::copy(line.begin(), line.end(), text.begin());
   text[kLineBytes] = '\n';
   WipeString(line);
-  const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400));
+  const Descriptor fd(
+      ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400));
   if (fd.get() < 0) {
     const int error = errno;
     if (error == EEXIST) {
@@ -257,7 +245,7 @@ Status CreateMasterKey(const fs::path& file) {
   }
   if (::fchmod(fd.get(), 0400) != 0) return give_up("protect", errno);
   if (::fsync(fd.get()) != 0) return give_up("sync", errno);
-  const Fd dir(::open(DirectoryOf(file).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor dir(::open(DirectoryOf(file).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (dir.get() < 0 || ::fsync(dir.get()) != 0) return give_up("sync the directory of", errno);
   return {};
 }

@@ -25,6 +25,7 @@ enum class AccountState {
   // Its options can never work here, or its host leads to where nothing may connect to: a person
   // must change that; tried again rarely.
   kMisconfigured,
+  kDiskFull,  // too little room here; goes on by itself when there is more
 };
 const char* ToString(AccountState state);  // ok, throttled, credential-dead, ...
 std::optional<AccountState> ParseAccountState(const std::string& word);

@@ -42,6 +42,7 @@ enum class ErrorCode {
   kCursorInvalid,          //
   kSealed,                 // no usable master key
   kCorrupt,                // a record, key file or row that does not open; `message` names it
+  kDiskFull,               // too little room for more of what people write; nothing happened
   kIo,                     // the operating system or the engine refused
   kUnavailable,            // not now: starting, draining, degraded
   kCancelled,              // the caller asked to stop

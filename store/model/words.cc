@@ -66,6 +66,7 @@ constexpr Word<ErrorCode> kErrorCodes[] = {
     {ErrorCode::kCursorInvalid, "cursor-invalid"},
     {ErrorCode::kSealed, "sealed"},
     {ErrorCode::kCorrupt, "corrupt"},
+    {ErrorCode::kDiskFull, "disk-full"},
     {ErrorCode::kIo, "io"},
     {ErrorCode::kUnavailable, "unavailable"},
     {ErrorCode::kCancelled, "cancelled"},
@@ -82,6 +83,7 @@ constexpr Word<AccountState> kAccountStates[] = {
     {AccountState::kCrashLoop, "crash-loop"},
     {AccountState::kRetired, "retired"},
     {AccountState::kMisconfigured, "misconfigured"},
+    {AccountState::kDiskFull, "disk-full"},
 };
 
 constexpr Word<Direction> kDirections[] = {

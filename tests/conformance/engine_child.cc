@@ -4,10 +4,13 @@
 //   engine_child expire <dir> <first>   the same, and drops families as their day passes
 //   engine_child full <dir>             mounts 48 MiB on <dir>, fills it, frees it by a drop
 //   engine_child full-reopen <dir>      the same, and opens it anew in between
+//   engine_child flush <dir>            mounts 48 MiB on <dir>, and flushes when it is full
+//   engine_child flush-limit <dir>      fails in the middle of a flush, opens anew
 //   engine_child limit <dir>            fails in the middle of a log, opens anew
 //
 // A report is one line, written after the engine acknowledged: "b <number>" or "d <day>".
 // Exit status: 0 done, 1 a check failed (stderr says which), 77 not permitted to mount.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -44,8 +47,13 @@ void Check(bool holds, const char* what) {
   if (!holds) Stop(what, "does not hold");
 }
 
-std::unique_ptr<Engine> Open(const std::string& dir) {
-  auto opened = OpenRocksDbEngine({.dir = dir, .write_buffer_bytes = 1u << 20});
+constexpr std::uint64_t kBallast = 4u << 20;
+
+std::unique_ptr<Engine> Open(const std::string& dir, RocksDbOptions options = {}) {
+  options.dir = dir;
+  options.write_buffer_bytes = 1u << 20;
+  options.ballast_bytes = kBallast;
+  auto opened = OpenRocksDbEngine(options);
   if (!opened) Stop("open", opened.error().message);
   return *std::move(opened);
 }
@@ -183,27 +191,91 @@ void FillTheDisk(const std::string& dir, bool reopen) {
   CheckRows(*engine, young, acknowledged, value);
 }
 
+// A disk that becomes full between a commit and its flush, as when somebody else fills it.
+void FlushOnAFullDisk(const std::string& dir) {
+  MountSmallDisk(dir.c_str());
+  // An engine that looks for room finds it, so that it is the write that fails.
+  DiskRoom room;
+  const std::unique_ptr<Engine> engine = Open(dir + "/store", {.room = [&room] { return room; }});
+  Check(engine->Room().ballast == kBallast, "there is a ballast");
+  const std::string value(64 << 10, 'v');  // little enough that nothing is flushed by itself
+  Must(PutRow(*engine, Family::Sys(), "first", value), "commit");
+  TakeTheRest(dir + "/filler");
+  Must(engine->FlushAll(), "flush on a full disk");
+  Check(engine->Room().ballast == 0, "the ballast was given up for it");
+  Must(engine->Health(), "health after the flush");
+
+  // Nothing is left that could still free a little.
+  room.available = engine->Room().needed;
+  Must(engine->ReleaseLogs(), "release of logs");
+  Check(engine->Room().ballast == 0, "there was no room for another");
+
+  // Without any ballast left it fails, and goes on by itself once there is room.
+  Must(PutRow(*engine, Family::Sys(), "second", value), "commit");
+  TakeTheRest(dir + "/filler2");
+  const Status failed = engine->FlushAll();
+  if (failed) Stop("flush without room", "it succeeded");
+  std::printf("%s: %s\n", ToString(failed.error().code), failed.error().message.c_str());
+  const Status full = engine->Mend();
+  Check(!full && full.error().field == "disk-full", "room would help");
+  Check(ValueOf(*engine, Family::Sys(), "second") == value, "reads go on");
+  Check(::unlink((dir + "/filler").c_str()) == 0 && ::unlink((dir + "/filler2").c_str()) == 0,
+        "unlink");
+  room = DiskRoom{};
+  Must(engine->Mend(), "mend");
+  Check(engine->Room().ballast == kBallast, "the ballast is back");
+  Must(engine->FlushAll(), "flush");
+  Must(PutRow(*engine, Family::Sys(), "third", value), "commit");
+  Check(ValueOf(*engine, Family::Sys(), "second") == value, "nothing is lost");
+}
+
+// Files may not grow further than this, and are not cut off with a signal.
+void LimitFiles(rlim_t bytes) {
+  rlimit limit{};
+  Check(::getrlimit(RLIMIT_FSIZE, &limit) == 0, "getrlimit");
+  limit.rlim_cur = std::min(bytes, limit.rlim_max);
+  ::signal(SIGXFSZ, SIG_IGN);
+  Check(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+}
+
+// A table that cannot be written, for another reason than room.
+void BreakAFlush(const std::string& dir) {
+  std::unique_ptr<Engine> engine = Open(dir + "/store");
+  const std::string value(200 << 10, 'v');
+  Must(PutRow(*engine, Family::Sys(), "first", value), "commit");
+  LimitFiles(64 << 10);
+  const Status failed = engine->FlushAll();
+  Check(!failed && failed.error().code == ErrorCode::kIo, "the flush fails");
+  LimitFiles(RLIM_INFINITY);
+  const Status mended = engine->Mend();
+  Check(!mended && mended.error().field == "reopen", "only opening anew helps");
+  const Status refused = PutRow(*engine, Family::Sys(), "more", value);
+  Check(!refused && refused.error().code == ErrorCode::kIo, "nothing more is taken");
+  Check(ValueOf(*engine, Family::Sys(), "first") == value, "reads go on");
+  engine.reset();
+  engine = Open(dir + "/store");
+  Check(ValueOf(*engine, Family::Sys(), "first") == value, "nothing is lost");
+  Must(engine->Mend(), "mend after opening anew");
+  Must(engine->FlushAll(), "flush after opening anew");
+  Must(PutRow(*engine, Family::Sys(), "more", value), "commit after opening anew");
+}
+
 // A log that cannot be written, because files may not grow further.
 void BreakTheLog(const std::string& dir) {
   std::unique_ptr<Engine> engine = Open(dir + "/store");
   const Family old = DayFamily(1), young = DayFamily(2);
   Must(engine->OpenFamily(old), "open family");
   Must(engine->OpenFamily(young), "open family");
-  rlimit limit{};
-  Check(::getrlimit(RLIMIT_FSIZE, &limit) == 0, "getrlimit");
-  const rlim_t usual = limit.rlim_cur;
-  limit.rlim_cur = 256 << 10;
-  ::signal(SIGXFSZ, SIG_IGN);
-  Check(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+  LimitFiles(256 << 10);
   const std::string value(32 << 10, 'v');
   Status failed;
   const int acknowledged = CommitUntilItFails(*engine, old, young, value, failed);
   Check(failed.error().code == ErrorCode::kOutcomeUnknown, "the outcome is unknown");
-  Check(!engine->Health(), "health tells of it");
-  limit.rlim_cur = usual;
-  Check(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+  Check(!engine->Health() && engine->Health().error().field == "reopen", "health tells of it");
+  LimitFiles(RLIM_INFINITY);
   const Status refused = PutRow(*engine, young, "more", value);
   Check(!refused && refused.error().code == ErrorCode::kIo, "a broken log takes no more");
+  Check(!engine->Mend(), "nor does it mend");
   CheckRows(*engine, young, acknowledged, value);
   engine.reset();
   engine = Open(dir + "/store");
@@ -222,11 +294,20 @@ int main(int argc, char** argv) {
     FillTheDisk(argv[2], mode == "full-reopen");
     return 0;
   }
+  if (mode == "flush" && argc == 3) {
+    FlushOnAFullDisk(argv[2]);
+    return 0;
+  }
+  if (mode == "flush-limit" && argc == 3) {
+    BreakAFlush(argv[2]);
+    return 0;
+  }
   if (mode == "limit" && argc == 3) {
     BreakTheLog(argv[2]);
     return 0;
   }
   std::fprintf(stderr,
-               "usage: engine_child commit|expire <dir> <first> | full|full-reopen|limit <dir>\n");
+               "usage: engine_child commit|expire <dir> <first> | "
+               "full|full-reopen|flush|flush-limit|limit <dir>\n");
   return 2;
 }

@@ -197,6 +197,7 @@ ServiceProcess::ServiceProcess(TimePoint start_at, double rate) {
     ADD_FAILURE() << made.error().message;
   }
   clock_ = service::DemoClock::Open(clock_file).value();
+  clock_->SetRoom(std::uint64_t{40} << 30);  // whatever the machine of the tests has
   std::vector<std::string> init = {ProgramDir() + "/mayfly",
                                    "init",
                                    "--dir",
@@ -211,6 +212,7 @@ ServiceProcess::ServiceProcess(TimePoint start_at, double rate) {
   EXPECT_EQ(made.exit_code, 0) << made.err;
   std::ofstream more(config_file(), std::ios::app);
   more << "\n[polling]\ninterval = \"1s\"\n";
+  more << "\n[store]\nballast_mib = 16\n";  // tests read every byte of every file
   // Tests ask many times a second, some of them while the clock stands still.
   more << "\n[rate_limits]\nreading = 1000000\nreplying = 1000000\n"
           "administration = 1000000\n";

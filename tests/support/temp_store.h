@@ -94,12 +94,19 @@ class TestEngine final : public store::Engine {
   Status Checkpoint(const std::filesystem::path& dir) const override {
     return engine_->Checkpoint(dir);
   }
-  Status Health() const override { return engine_->Health(); }
+  Status Health() const override { return health_ ? Fail(*health_) : engine_->Health(); }
+  Status Mend() override { return health_ ? Fail(*health_) : engine_->Mend(); }
+  store::DiskRoom Room() const override { return room_ ? *room_ : engine_->Room(); }
+  // What they say from here on, whatever the disk of the test's machine is like.
+  void SetHealth(std::optional<Error> error) { health_ = std::move(error); }
+  void SetRoom(store::DiskRoom room) { room_ = room; }
 
  private:
   const std::shared_ptr<store::Engine> engine_;
   std::optional<Fault> fault_;
   int others_ = 0;
+  std::optional<Error> health_;
+  std::optional<store::DiskRoom> room_;
   std::function<void()> twin_hook_;
   std::uint64_t commits_ = 0;
   mutable std::atomic<std::uint64_t> gets_{0};
@@ -151,7 +158,9 @@ class TempStore {
                   ? store::MakeMemoryEngine()
                   : Must(store::OpenRocksDbEngine({.dir = store_dir(),
                                                    .block_cache_bytes = 8u << 20,
-                                                   .write_buffer_bytes = 8u << 20}));
+                                                   .write_buffer_bytes = 8u << 20,
+                                                   .ballast_bytes = ballast_bytes_,
+                                                   .room = room_}));
     }
     auto engine = std::make_unique<TestEngine>(kept_);
     auto vault = OpenVault();
@@ -169,6 +178,12 @@ class TempStore {
                                     store::SecretKey::FromBytes(master_)));
   }
 
+  // From the next opening on.
+  void SetDisk(store::RoomSource room, std::uint64_t ballast_bytes) {
+    room_ = std::move(room);
+    ballast_bytes_ = ballast_bytes;
+  }
+
   // The raw rows of a family whose keys begin with organisation 1 and this kind.
   std::vector<std::pair<std::string, std::string>> Rows(store::Family family, char kind) {
     std::vector<std::pair<std::string, std::string>> rows;
@@ -183,6 +198,8 @@ class TempStore {
  private:
   const EngineKind kind_;
   store::StoreOptions options_;
+  store::RoomSource room_;
+  std::uint64_t ballast_bytes_ = 0;
   TempDir dir_;
   std::array<std::uint8_t, 32> master_{};
   std::shared_ptr<store::Engine> kept_;

@@ -52,6 +52,27 @@ TEST(Config, TheBudgetsOfTokensAreRead) {
   }
 }
 
+TEST(Config, HowMuchOfTheDiskIsKept) {
+  const auto usual = ParseConfig(Good(), "/etc/m.toml");
+  ASSERT_TRUE(usual) << usual.error().message;
+  EXPECT_EQ(usual->room.percent, 10);
+  EXPECT_EQ(usual->ballast_mib, 64u);
+  const auto config = ParseConfig(
+      Good() + "\n[store]\ningest_stops_at_free_percent = 25\nballast_mib = 256\n", "/etc/m.toml");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->room.percent, 25);
+  EXPECT_EQ(config->ballast_mib, 256u);
+  for (const char* key : {"ingest_stops_at_free_percent", "ballast_mib"}) {
+    for (const char* value : {"0", "-1", "70000", "\"10%\"", "12.5", "true"}) {
+      const auto wrong =
+          ParseConfig(Good() + "\n[store]\n" + key + " = " + value + "\n", "/etc/m.toml");
+      ASSERT_FALSE(wrong) << key << value;
+      EXPECT_THAT(wrong.error().message, HasSubstr(std::string("store.") + key));
+      EXPECT_THAT(wrong.error().message, HasSubstr("must be a whole number from"));
+    }
+  }
+}
+
 // What init writes for each source is accepted, and names a file only where there is one.
 TEST(Config, TheSourcesOfTheMasterKey) {
   for (const auto& [source, word] : {std::pair(KeySource::kCredential, "\"credential\""),

@@ -57,6 +57,7 @@ constexpr Row kRows[] = {
     {ErrorCode::kCursorInvalid, 400, "cursor-invalid"},
     {ErrorCode::kSealed, 503, "sealed"},
     {ErrorCode::kCorrupt, 500, "internal"},
+    {ErrorCode::kDiskFull, 507, "disk-full"},
     {ErrorCode::kIo, 503, "unavailable"},
     {ErrorCode::kUnavailable, 503, "unavailable"},
     {ErrorCode::kCancelled, 503, "unavailable"},

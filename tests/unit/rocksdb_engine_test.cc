@@ -15,8 +15,10 @@
 #include <set>
 #include <signal.h>
 #include <spawn.h>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <system_error>
 #include <thread>
@@ -385,6 +387,94 @@ TEST(RocksDbEngine, NinetyThreeDaysOpenAndOneOfThemGoes) {
   EXPECT_EQ(KeysOf(*engine, DayFamily(50)).size(), 200u);
 }
 
+// --- room on the disk
+
+constexpr std::uint64_t kMiB = 1u << 20;
+constexpr std::uint64_t kLastPart = 5 * kMiB;  // with this write buffer
+constexpr std::uint64_t kBallast = 8 * kMiB;
+constexpr std::uint64_t kNeeded = 9 * kMiB;
+
+// A disk of which everything is known: what we keep occupied is not available.
+class Ballast : public ::testing::Test {
+ protected:
+  std::unique_ptr<Engine> OpenWith(std::uint64_t ballast) {
+    auto opened = OpenRocksDbEngine(
+        {.dir = dir_.path(), .write_buffer_bytes = kMiB, .ballast_bytes = ballast, .room = [this] {
+           const std::uint64_t kept = Reserved();
+           return DiskRoom{.available = left_ > kept ? left_ - kept : 0, .capacity = 1024 * kMiB};
+         }});
+    if (!opened) throw std::runtime_error(opened.error().message);
+    return *std::move(opened);
+  }
+  fs::path file() const { return dir_ / "reserve"; }
+  std::uint64_t Reserved() const {
+    std::error_code error;
+    const std::uintmax_t size = fs::file_size(file(), error);
+    return error ? 0 : size;
+  }
+  // Of the reserve and what is available beside it.
+  void SetLeft(std::uint64_t bytes) { left_ = bytes; }
+
+  TempDir dir_;
+  std::uint64_t left_ = 100 * kMiB;
+};
+
+TEST_F(Ballast, IsOfZerosThatAreOnTheDiskAndNobodyElsesBusiness) {
+  const auto engine = OpenWith(kBallast);
+  EXPECT_EQ(engine->Room().ballast, kBallast);
+  struct stat info = {};
+  ASSERT_EQ(::stat(file().c_str(), &info), 0);
+  EXPECT_EQ(static_cast<std::uint64_t>(info.st_size), kBallast + kLastPart);
+  EXPECT_GE(static_cast<std::uint64_t>(info.st_blocks) * 512, kBallast + kLastPart);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  std::ifstream in(file(), std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  EXPECT_EQ(bytes.find_first_not_of('\0'), std::string::npos);
+  EXPECT_THAT(*RocksDbFiles(dir_.path()), ::testing::Contains("reserve"));
+}
+
+TEST_F(Ballast, IsGivenUpWhenACommitNeedsItAndMadeAgainWhenThereIsRoom) {
+  const auto engine = OpenWith(kBallast);
+  ASSERT_TRUE(engine->OpenFamily(kDay1));
+  ASSERT_TRUE(PutRow(*engine, kDay1, "early", "1"));
+  SetLeft(kBallast + kLastPart + kNeeded - 1);
+  EXPECT_TRUE(engine->Health()) << "the next commit has room";
+  EXPECT_TRUE(PutRow(*engine, kSys, "receipt", "1"));
+  EXPECT_EQ(engine->Room().ballast, 0u);
+  EXPECT_EQ(Reserved(), kLastPart);
+  EXPECT_TRUE(engine->Mend());
+  EXPECT_EQ(engine->Room().ballast, 0u) << "it would be needed again at once";
+
+  // Somebody else takes that as well.
+  SetLeft(kLastPart + kNeeded - 1);
+  const Status refused = PutRow(*engine, kSys, "more", "2");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kIo);
+  EXPECT_EQ(refused.error().field, "");
+  const Status health = engine->Mend();
+  ASSERT_FALSE(health);
+  EXPECT_EQ(health.error().field, "disk-full");
+  EXPECT_EQ(ValueOf(*engine, kDay1, "early"), "1") << "reads go on";
+  EXPECT_EQ(Reserved(), kLastPart) << "that part is not for commits";
+  SetLeft(kLastPart);
+  ASSERT_TRUE(engine->CloseFamily(kDay1));
+  EXPECT_TRUE(engine->DropFamily(kDay1)) << "a date ends on a full disk";
+  EXPECT_EQ(Reserved(), 0u);
+
+  SetLeft(100 * kMiB);
+  EXPECT_TRUE(engine->Mend());
+  EXPECT_EQ(engine->Room().ballast, kBallast);
+  EXPECT_TRUE(PutRow(*engine, kSys, "more", "2"));
+}
+
+TEST_F(Ballast, TakesAnotherSizeWithTheNextStart) {
+  OpenWith(kBallast);
+  EXPECT_EQ(OpenWith(2 * kMiB)->Room().ballast, 2 * kMiB);
+  EXPECT_EQ(OpenWith(0)->Room().ballast, 0u);
+  EXPECT_EQ(Reserved(), kLastPart);
+  EXPECT_EQ(OpenWith(kBallast)->Room().ballast, kBallast);
+}
+
 // --- crashes
 
 // engine_child with its stdout on a pipe. Killed and reaped at the end, if it still runs.
@@ -530,6 +620,23 @@ TEST(RocksDbEngineCrash, AFullDiskIsReportedAndADropMakesRoomAgain) {
     if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "a small disk cannot be mounted here";
     EXPECT_EQ(WEXITSTATUS(status), 0) << mode;
   }
+}
+
+TEST(RocksDbEngineCrash, AFlushOnAFullDiskTakesTheBallastAndALaterOneWaitsForRoom) {
+  TempDir dir;
+  Child child({"flush", dir.path().string()});
+  const int status = child.Wait();
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "a small disk cannot be mounted here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST(RocksDbEngineCrash, ATableThatCannotBeWrittenNeedsOpeningAnewAndLosesNothing) {
+  TempDir dir;
+  Child child({"flush-limit", dir.path().string()});
+  const int status = child.Wait();
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(RocksDbEngineCrash, ALogThatCannotBeWrittenNeedsOpeningAnewAndLosesNothing) {

@@ -38,7 +38,7 @@ TEST(Words, EveryErrorCodeHasItsOwnAndGoesBothWays) {
 
 TEST(Words, EveryAccountStateGoesBothWays) {
   std::set<std::string> seen;
-  for (int i = 0; i <= static_cast<int>(AccountState::kMisconfigured); ++i) {
+  for (int i = 0; i <= static_cast<int>(AccountState::kDiskFull); ++i) {
     const auto state = static_cast<AccountState>(i);
     EXPECT_TRUE(seen.insert(ToString(state)).second);
     EXPECT_EQ(ParseAccountState(ToString(state)), state);

@@ -181,6 +181,10 @@ constexpr ProblemPage kProblemPages[] = {
     {"sealed",
      "The service has no usable master key. It touches nothing until the key is back; meanwhile "
      "nobody can read a message."},
+    {"disk-full",
+     "There is too little room on the disk of the service, and what is left is kept for reading, "
+     "expiry and erasure. Nothing was taken; the same Idempotency-Key stays good. An operator has "
+     "to make room; it then goes on by itself."},
     {"unavailable", "Not now: the service is starting, stopping or repairs itself. Try again."},
     {"internal", "Something went wrong here. instance is the request id to look for in the log."},
     {"malformed-request", "The request is not well-formed HTTP, or could be read in two ways."},

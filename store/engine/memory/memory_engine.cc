@@ -201,6 +201,8 @@ class MemoryEngine final : public Engine {
     return Fail(ErrorCode::kInvalidArgument, "the memory engine has no files to copy");
   }
   Status Health() const override { return {}; }
+  Status Mend() override { return {}; }
+  DiskRoom Room() const override { return {}; }
 
  private:
   // The tables of those families that exist, pinned so that a drop waits. In the order given.

@@ -36,6 +36,7 @@
 #include <rocksdb/write_batch.h>
 
 #include "store/engine/key_range.h"
+#include "store/keys/descriptor.h"
 #include "store/model/mutex.h"
 
 namespace mayfly::store {
@@ -52,7 +53,8 @@ constexpr int kManifestAttempts = 20;
 constexpr int kNudgeAttempt = 4;
 constexpr std::chrono::milliseconds kUnlinkPause(25);
 // On a full disk a drop still has to write a new manifest and options file, and RocksDB the live
-// rows in memory, before it lets go of anything. A file of ours keeps the room for both.
+// rows in memory, before it lets go of anything. A file of ours keeps the room for both, and the
+// ballast.
 constexpr const char* kReserveName = "reserve";
 constexpr std::size_t kReserveForDrop = 4u << 20;
 // Commits end while there is still room for what they began: RocksDB cannot go on with a log that
@@ -63,6 +65,7 @@ constexpr std::size_t kRoomForLogs = 8u << 20;
 constexpr std::string_view kSwapped = "swapped/";
 constexpr const char* kOptionsPrefix = "OPTIONS-";
 
+constexpr const char* kNoRoom = "disk full: the store takes no more";
 constexpr const char* kLogFailed = "the log could not be written, open the store anew";
 
 // --- errors
@@ -421,15 +424,82 @@ class Merge {
   std::optional<Arrived> current_;
 };
 
-std::uint64_t AvailableIn(const fs::path& dir) {
-  std::error_code error;
-  const fs::space_info space = fs::space(dir, error);
-  return error ? UINT64_MAX : space.available;
+// --- room on the disk
+
+std::function<DiskRoom()> RoomOf(const RocksDbOptions& options) {
+  return [dir = options.dir, source = options.room] {
+    if (source) {
+      if (const std::optional<DiskRoom> said = source()) return *said;
+    }
+    std::error_code error;
+    const fs::space_info space = fs::space(dir, error);
+    if (error) return DiskRoom{};
+    return DiskRoom{.available = space.available, .capacity = space.capacity};
+  };
 }
-bool GiveUpReserveIn(const fs::path& dir) {
-  std::error_code error;
-  return fs::remove(dir / kReserveName, error);
+
+std::uint64_t LastPartOf(const RocksDbOptions& options) {
+  return options.write_buffer_bytes + kReserveForDrop;
 }
+
+// The file that keeps room: the ballast, and before it the last part. Thread-safe.
+class Reserve {
+ public:
+  Reserve(const fs::path& dir, std::uint64_t ballast, std::uint64_t last)
+      : path_(dir / kReserveName), ballast_(ballast), last_(last) {}
+
+  std::uint64_t last() const { return last_; }
+  std::uint64_t ballast() const {
+    MutexLock lock(mutex_);
+    const std::uint64_t held = Held();
+    return held > last_ ? held - last_ : 0;
+  }
+  // False when there is none any more.
+  bool GiveUpBallast() {
+    MutexLock lock(mutex_);
+    return Held() > last_ && ::truncate(path_.c_str(), static_cast<off_t>(last_)) == 0;
+  }
+  bool GiveUpAll() {
+    MutexLock lock(mutex_);
+    std::error_code error;
+    return fs::remove(path_, error);
+  }
+  // Makes up what is missing, as far as `needed` stays twice beside it; the last part sooner. Best
+  // effort: without it, a drop on a full disk has to wait for somebody to make room.
+  void MakeUp(std::uint64_t available, std::uint64_t needed) {
+    MutexLock lock(mutex_);
+    const std::uint64_t held = Held();
+    std::uint64_t wanted = ballast_ + last_;
+    if (held == wanted) return;
+    if (held < wanted && available < wanted - held + 2 * needed) {
+      if (held >= last_ || available < last_ - held + kReserveForDrop) return;
+      wanted = last_;
+    }
+    const Descriptor file(::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    if (!file.open()) return;
+    const auto size = static_cast<off_t>(wanted);
+    // Longer than it is wanted now: somebody asked for less.
+    const bool made = held < wanted ? ::posix_fallocate(file.get(), 0, size) == 0
+                                    : ::ftruncate(file.get(), size) == 0;
+    // Others were faster. What was there stays.
+    std::error_code error;
+    if (!made && (held == 0 || ::ftruncate(file.get(), static_cast<off_t>(held)) != 0)) {
+      fs::remove(path_, error);
+    }
+  }
+
+ private:
+  std::uint64_t Held() const MAYFLY_REQUIRES(mutex_) {
+    std::error_code error;
+    const std::uintmax_t size = fs::file_size(path_, error);
+    return error ? 0 : size;
+  }
+
+  const fs::path path_;
+  const std::uint64_t ballast_;
+  const std::uint64_t last_;  // what a drop, and a flush of everything, may need
+  mutable Mutex mutex_;
+};
 
 // Write-ahead logs and manifests.
 Result<std::vector<fs::path>> LogFiles(const fs::path& dir) {
@@ -483,14 +553,16 @@ Result<std::set<ExpiryDay>> ReadSwapped(rocksdb::DB& db, rocksdb::ColumnFamilyHa
 
 class RocksDbEngine final : public Engine {
  public:
-  RocksDbEngine(fs::path dir, std::unique_ptr<rocksdb::DB> db, rocksdb::ColumnFamilyOptions tuning,
-                std::size_t write_buffer_bytes, std::shared_ptr<Watch> watch, Handle default_handle,
-                std::map<Family, FamilyState> families, std::set<ExpiryDay> swapped, bool read_only)
-      : dir_(std::move(dir)),
-        read_only_(read_only),
+  RocksDbEngine(const RocksDbOptions& options, std::unique_ptr<rocksdb::DB> db,
+                rocksdb::ColumnFamilyOptions tuning, std::shared_ptr<Watch> watch,
+                Handle default_handle, std::map<Family, FamilyState> families,
+                std::set<ExpiryDay> swapped)
+      : dir_(options.dir),
+        read_only_(options.read_only),
         tuning_(std::move(tuning)),
-        reserve_bytes_(write_buffer_bytes + kReserveForDrop),
-        room_bytes_(write_buffer_bytes + kRoomForLogs),
+        room_(RoomOf(options)),
+        room_bytes_(options.write_buffer_bytes + kRoomForLogs),
+        reserve_(options.dir, options.ballast_bytes, LastPartOf(options)),
         watch_(std::move(watch)),
         db_(std::move(db)),
         default_handle_(std::move(default_handle)),
@@ -507,7 +579,7 @@ class RocksDbEngine final : public Engine {
 
   Status Commit(const Batch& batch, Durability durability) override {
     MAYFLY_RETURN_IF_ERROR(EnsureWritable());
-    MAYFLY_RETURN_IF_ERROR(EnsureRoom());
+    MAYFLY_RETURN_IF_ERROR(MakeRoom(room_bytes_));
     Pins pins(*this, Pins::kWrite);
     for (const Change& change : batch.changes) MAYFLY_RETURN_IF_ERROR(pins.Add(change.family));
     for (const Condition& condition : batch.conditions) {
@@ -647,10 +719,7 @@ class RocksDbEngine final : public Engine {
       report.bytes_dropped = *dropped;
       logs_hold_dropped_ = true;
     }
-    {
-      MutexLock lock(resume_mutex_);
-      next_resume_ = {};
-    }
+    ResumeAtOnce();
     // After a write error RocksDB's queues hold on to the family until it has resumed. If it
     // cannot, its files stay, and the wait below says so.
     const Status writable = EnsureWritable();
@@ -662,7 +731,7 @@ class RocksDbEngine final : public Engine {
     report.log_released = !logs_hold_dropped_;
     if (writable) {
       ForgetSwap(family);
-      RestoreReserve();
+      MakeUpReserve();
     }
     return report;
   }
@@ -672,7 +741,7 @@ class RocksDbEngine final : public Engine {
     const Family twin = Family::Twin(day);
     MutexLock files(files_mutex_);
     MAYFLY_RETURN_IF_ERROR(EnsureWritable());
-    MAYFLY_RETURN_IF_ERROR(EnsureRoom());
+    MAYFLY_RETURN_IF_ERROR(MakeRoom(room_bytes_));
     {
       // Its rows are in no log.
       Pins pins(*this, Pins::kRead);
@@ -729,9 +798,7 @@ class RocksDbEngine final : public Engine {
       if (!error) bytes += size;
     }
     // A compaction that runs into a full disk would stop all commits.
-    if (Available() < bytes + room_bytes_) {
-      return Fail(ErrorCode::kIo, doing + ": disk full");
-    }
+    if (!MakeRoom(bytes + room_bytes_)) return Fail(ErrorCode::kIo, doing + ": disk full");
     rocksdb::CompactRangeOptions options;
     options.exclusive_manual_compaction = true;
     options.allow_write_stall = true;
@@ -761,7 +828,7 @@ class RocksDbEngine final : public Engine {
   // into tables and begun new ones, but keeps an old one in which it found nothing live.
   void ReleaseOldLogs(const std::vector<fs::path>& old) {
     MutexLock files(files_mutex_);
-    RestoreReserve();
+    MakeUpReserve();
     if (UnlinkObsolete() && !AnyExists(old)) return;
     // A failure (a full disk) is no reason not to open. Drops then report that logs are not
     // released.
@@ -786,8 +853,31 @@ class RocksDbEngine final : public Engine {
 
   Status Health() const override {
     const rocksdb::Status error = watch_->error();
-    if (error.ok()) return EnsureRoom();
-    return Fail(FromRocks(error, watch_->log_failed() ? kLogFailed : "engine"));
+    if (error.ok()) {
+      if (Available() >= room_bytes_ || Available() + reserve_.ballast() >= room_bytes_) return {};
+      return Fail(ErrorCode::kIo, kNoRoom, "disk-full");
+    }
+    Error told = FromRocks(error, watch_->log_failed() ? kLogFailed : "engine");
+    if (NeedsReopening(error)) {
+      told.field = "reopen";
+    } else if (error.IsNoSpace()) {
+      told.field = "disk-full";
+    }
+    return Fail(std::move(told));
+  }
+
+  Status Mend() override {
+    MutexLock files(files_mutex_);
+    ResumeAtOnce();
+    if (EnsureWritable()) MakeUpReserve();
+    return Health();
+  }
+
+  DiskRoom Room() const override {
+    DiskRoom room = room_();
+    room.needed = room_bytes_;
+    room.ballast = reserve_.ballast();
+    return room;
   }
 
  private:
@@ -918,12 +1008,36 @@ class RocksDbEngine final : public Engine {
   }
 
   Status Flush(rocksdb::ColumnFamilyHandle* handle, const std::string& doing) {
+    (void)MakeRoom(room_bytes_);  // it may need less
+    rocksdb::Status status = FlushOnce(handle);
+    if (status.IsNoSpace() && reserve_.GiveUpBallast()) {
+      ResumeAtOnce();
+      MAYFLY_RETURN_IF_ERROR(EnsureWritable());
+      status = FlushOnce(handle);
+    }
+    if (!status.ok()) return Fail(FromRocks(status, doing));
+    return {};
+  }
+
+  rocksdb::Status FlushOnce(rocksdb::ColumnFamilyHandle* handle) {
     rocksdb::FlushOptions options;
     options.wait = true;
     options.allow_write_stall = true;  // rather than wait for compactions first
     const rocksdb::Status status = db_->Flush(options, handle);
-    if (!status.ok()) return Fail(FromRocks(status, doing));
-    return {};
+    if (!status.ok() || watch_->errors() == 0) return status;
+    // Once RocksDB 7.8 has resumed from an error, its Flush may return while the rows are still on
+    // their way, for as long as the store stays open.
+    for (int attempt = 0; attempt < kUnlinkAttempts; ++attempt) {
+      const rocksdb::Status error = watch_->error();
+      if (error.severity() >= rocksdb::Status::Severity::kHardError) return error;
+      std::uint64_t waiting = 0;
+      if (db_->GetIntProperty(handle, rocksdb::DB::Properties::kNumImmutableMemTable, &waiting) &&
+          waiting == 0) {
+        return status;
+      }
+      std::this_thread::sleep_for(kUnlinkPause);
+    }
+    return rocksdb::Status::TimedOut("a flush does not end");
   }
 
   // A family that waits for its drop keeps the log alive too, so a release flushes it as well. That
@@ -949,7 +1063,7 @@ class RocksDbEngine final : public Engine {
     }
     RemoveOldOptions();
     logs_hold_dropped_ = false;
-    RestoreReserve();
+    MakeUpReserve();
     return {};
   }
 
@@ -975,8 +1089,9 @@ class RocksDbEngine final : public Engine {
     if (watch_->error().ok()) return {};
     MutexLock lock(resume_mutex_);
     const auto now = std::chrono::steady_clock::now();
-    if (!watch_->log_failed() && now >= next_resume_) {
+    if (!NeedsReopening(watch_->error()) && now >= next_resume_) {
       next_resume_ = now + kResumeInterval;
+      if (watch_->error().IsNoSpace()) reserve_.GiveUpBallast();
       const int errors = watch_->errors();
       if (db_->Resume().ok()) watch_->ClearIf(errors);
     }
@@ -985,9 +1100,23 @@ class RocksDbEngine final : public Engine {
     return Fail(FromRocks(error, watch_->log_failed() ? kLogFailed : "engine"));
   }
 
-  Status EnsureRoom() const {
-    if (Available() >= room_bytes_) return {};
-    return Fail(ErrorCode::kIo, "disk full: the store takes no more");
+  void ResumeAtOnce() {
+    MutexLock lock(resume_mutex_);
+    next_resume_ = {};
+  }
+
+  // RocksDB resumes from no error that is worse than hard, and from none of its log whatever it
+  // says. Tables that are damaged are still so when they are opened anew.
+  bool NeedsReopening(const rocksdb::Status& error) const {
+    return watch_->log_failed() ||
+           (error.severity() > rocksdb::Status::Severity::kHardError && !error.IsCorruption());
+  }
+
+  // Gives up the ballast, if it comes to that.
+  Status MakeRoom(std::uint64_t bytes) {
+    if (Available() >= bytes) return {};
+    if (reserve_.GiveUpBallast() && Available() >= bytes) return {};
+    return Fail(ErrorCode::kIo, kNoRoom);
   }
 
   // Refuses new use of the family and waits for what is under way. False when there is none.
@@ -1041,11 +1170,11 @@ class RocksDbEngine final : public Engine {
     // nobody, and on a full disk it would take the room that the drop needs. So there is none.
     const rocksdb::Status paused = db_->PauseBackgroundWork();
     if (!paused.ok()) return paused;
-    if (Available() < reserve_bytes_) GiveUpReserve();
+    if (Available() < reserve_.last()) reserve_.GiveUpAll();
     rocksdb::ColumnFamilyMetaData tables;
     db_->GetColumnFamilyMetaData(handle.get(), &tables);
     rocksdb::Status dropped = db_->DropColumnFamily(handle.get());
-    if (!dropped.ok() && GiveUpReserve()) dropped = db_->DropColumnFamily(handle.get());
+    if (!dropped.ok() && reserve_.GiveUpAll()) dropped = db_->DropColumnFamily(handle.get());
     if (dropped.ok()) {
       bytes = tables.size;
       std::vector<fs::path>& remnants = remnants_[family];
@@ -1060,20 +1189,9 @@ class RocksDbEngine final : public Engine {
     return dropped.ok() ? resumed : dropped;
   }
 
-  std::uint64_t Available() const { return AvailableIn(dir_); }
-  bool GiveUpReserve() { return GiveUpReserveIn(dir_); }
-  // Best effort: without it, a drop on a full disk has to wait for somebody to make room.
-  void RestoreReserve() MAYFLY_REQUIRES(files_mutex_) {
-    const std::string path = (dir_ / kReserveName).string();
-    std::error_code error;
-    if (fs::file_size(path, error) == reserve_bytes_ && !error) return;
-    if (Available() < reserve_bytes_ + kReserveForDrop) return;
-    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0) return;
-    const bool kept = ::posix_fallocate(file, 0, static_cast<off_t>(reserve_bytes_)) == 0;
-    ::close(file);
-    if (!kept) GiveUpReserve();
-  }
+  std::uint64_t Available() const { return room_().available; }
+  // Not while a drop uses what was given up for it.
+  void MakeUpReserve() MAYFLY_REQUIRES(files_mutex_) { reserve_.MakeUp(Available(), room_bytes_); }
 
   // Unlinks at once what RocksDB no longer needs, after a look through the whole directory.
   // Callers hold the lock because a checkpoint relies on deletions being off.
@@ -1145,8 +1263,9 @@ class RocksDbEngine final : public Engine {
   const fs::path dir_;
   const bool read_only_;
   const rocksdb::ColumnFamilyOptions tuning_;
-  const std::size_t reserve_bytes_;  // what a drop and a flush of everything may need
-  const std::size_t room_bytes_;     // free space below which commits are refused
+  const std::function<DiskRoom()> room_;
+  const std::size_t room_bytes_;  // free space below which commits are refused
+  Reserve reserve_;
   const std::shared_ptr<Watch> watch_;
   const std::unique_ptr<rocksdb::DB> db_;  // before the handles, which must go first
   const Handle default_handle_;
@@ -1279,9 +1398,8 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
   if (exists && !options.read_only) {
     MAYFLY_ASSIGN_OR_RETURN(old_logs, LogFiles(options.dir));
     // Opening turns the rows of the logs into tables, also on a full disk.
-    if (AvailableIn(options.dir) < options.write_buffer_bytes + kReserveForDrop) {
-      GiveUpReserveIn(options.dir);
-    }
+    Reserve reserve(options.dir, options.ballast_bytes, LastPartOf(options));
+    if (RoomOf(options)().available < reserve.last()) reserve.GiveUpAll();
   }
   rocksdb::DB* opened = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
@@ -1308,9 +1426,9 @@ Result<std::unique_ptr<Engine>> OpenRocksDbEngine(const RocksDbOptions& options)
   for (auto& [name, handle] : found) {
     families[Exchanged(name, swapped)].handle = std::move(handle);
   }
-  auto engine = std::make_unique<RocksDbEngine>(
-      options.dir, std::move(db), tuning, options.write_buffer_bytes, watch,
-      std::move(default_handle), std::move(families), std::move(swapped), options.read_only);
+  auto engine = std::make_unique<RocksDbEngine>(options, std::move(db), tuning, watch,
+                                                std::move(default_handle), std::move(families),
+                                                std::move(swapped));
   if (!options.read_only) engine->ReleaseOldLogs(old_logs);
   return engine;
 }
