@@ -138,6 +138,7 @@ Status AttachmentWriter::Append(std::string_view bytes, TimePoint now) {
 Status AttachmentWriter::Finish(TimePoint now) { return Write(/*last=*/true, now); }
 
 Status AttachmentWriter::Write(bool last, TimePoint now) {
+  MAYFLY_RETURN_IF_ERROR(core_.room().Admit());
   Transaction transaction(core_, now);
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
   MAYFLY_ASSIGN_OR_RETURN(const Waiting waiting, LoadWaiting(transaction, message_, number_));

@@ -39,7 +39,7 @@ struct WantedAttachment {
 //
 // Errors of its calls: kNotFound or kExpired when the message has gone meanwhile, or its attachment
 // is not waiting any more: give up. kTooLarge beyond kAttachmentBytesMax: it is refused already.
-// kIo and kOutcomeUnknown: begin again with another writer.
+// kDiskFull (room_gate.h), kIo and kOutcomeUnknown: begin again later with another writer.
 class AttachmentWriter {
  public:
   ~AttachmentWriter();

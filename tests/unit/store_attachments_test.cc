@@ -347,6 +347,24 @@ TEST_P(StoreAttachments, AnInterruptedWritingIsBegunAgain) {
   }
 }
 
+TEST_P(StoreAttachments, WaitWhileTheDiskIsTooFull) {
+  Attached office(GetParam());
+  const MessageId id = office.Serve("anna", "a1", {"file", "other"});
+  office.Keep(id, 2, "kept before");
+  office.store.Close();
+  office.store.options().room = {.percent = 10};
+  office.store.Open();
+  const auto writer = Must(office.store->attachments().Write(id, 1, kNow));
+  office.store.engine().SetRoom({.available = 1, .capacity = 1'000'000});
+  EXPECT_EQ(FailureOf(writer->Append(Bytes(4 * kAttachmentPieceBytes), kNow)),
+            ErrorCode::kDiskFull);
+  EXPECT_EQ(office.Read(id, 2), "kept before");
+  office.store.engine().SetRoom({.available = 900'000, .capacity = 1'000'000});
+  EXPECT_THAT(office.Wanted(), SizeIs(1));
+  office.Keep(id, 1, "there is room again");
+  EXPECT_EQ(office.Read(id), "there is room again");
+}
+
 TEST_P(StoreAttachments, OfTwoWritersTheFirstToFinishCounts) {
   Attached office(GetParam());
   const MessageId id = office.Serve("anna", "a1", {"file"});
