@@ -27,6 +27,7 @@
 #include "store/model/clock.h"
 #include "store/outbox_queue.h"
 #include "store/returned.h"
+#include "store/rights/rights.h"
 #include "store/search/search.h"
 #include "store/tokens.h"
 
@@ -67,6 +68,7 @@ class Store {
   AuditLog& audit();
   Purge& purge();
   Erasure& erasure();
+  Rights& rights();
   search::Search& search();
   search::SearchIndex& search_index();  // whose CatchUp a thread of the service calls
 
