@@ -239,20 +239,29 @@ Result<Attachment> LoadAttachment(const Core& core, const MessageId& message, st
                     .name = std::move(stored.record.name)};
 }
 
+namespace {
+
+Status ReadableBy(const Core& core, const Actor& actor, const MessageId& id, TimePoint now,
+                  Pairs& pairs) {
+  MAYFLY_ASSIGN_OR_RETURN(const StoredMessage message, Readable(core, id, now, pairs));
+  if (!core.IsWithheld(actor, message, now, pairs)) return {};
+  return Fail(ErrorCode::kRestricted, "Its person had it restricted.");
+}
+
+}  // namespace
+
 Result<Attachment> Attachments::Get(const Look& look, const MessageId& message,
                                     std::uint16_t number, TimePoint now) const {
-  (void)look;
   ReaderPairs pairs(core_);
-  MAYFLY_RETURN_IF_ERROR(Readable(core_, message, now, pairs));
+  MAYFLY_RETURN_IF_ERROR(ReadableBy(core_, look.actor(), message, now, pairs));
   return LoadAttachment(core_, message, number, pairs);
 }
 
 Result<std::string> Attachments::Read(const Look& look, const MessageId& message,
                                       std::uint16_t number, std::uint64_t offset,
                                       TimePoint now) const {
-  (void)look;
   ReaderPairs pairs(core_);
-  MAYFLY_RETURN_IF_ERROR(Readable(core_, message, now, pairs));
+  MAYFLY_RETURN_IF_ERROR(ReadableBy(core_, look.actor(), message, now, pairs));
   MAYFLY_ASSIGN_OR_RETURN(const StoredAttachment stored, Load(core_, message, number, pairs));
   const codec::AttachmentRecord& record = stored.record;
   if (record.state != AttachmentState::kKept) {

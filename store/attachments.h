@@ -65,7 +65,7 @@ class AttachmentWriter {
 };
 
 // Thread-safe. Every read needs a Look (audit_log.h) and answers as Conversations::GetMessage does:
-// kExpired, kNotFound for what was withdrawn, destroyed or erased.
+// kExpired, kRestricted, kNotFound for what was withdrawn, destroyed or erased.
 class Attachments {
  public:
   explicit Attachments(Core& core) : core_(core) {}

@@ -34,6 +34,7 @@ struct AuditEntry {
                            // token.revoke, clock.confirm, date.purged, message.destroy,
                            // messages.destroyed,
                            // person.erase, person.erased, account.erase, account.erased,
+                           // person.find, person.restrict, person.object, restriction.lift,
                            // withdrawals.destroy, withdrawals.restore, backup.take,
                            // store.returned
   std::string object;      // an id of ours, or a date; never a platform id, handle or text

@@ -833,6 +833,27 @@ Result<RewritingRecord> DecodeRewriting(std::string_view bytes) {
   return Finished(decoder, std::move(record));
 }
 
+std::string Encode(const RestrictionRecord& record) {
+  Encoder encoder;
+  encoder.Byte(static_cast<std::uint8_t>(record.kind)).Fixed(record.person);
+  encoder.Varint(record.account.value).Time(record.since);
+  encoder.Varint(record.not_collected).OptTime(record.last_attempt_at);
+  return std::move(encoder).Take();
+}
+
+Result<RestrictionRecord> DecodeRestriction(std::string_view bytes) {
+  Decoder decoder(bytes, "restriction");
+  RestrictionRecord record;
+  record.kind = static_cast<RestrictionKind>(
+      decoder.Enum(1, static_cast<std::uint8_t>(RestrictionKind::kObjection)));
+  record.person = decoder.Fixed();
+  record.account.value = decoder.Varint32();
+  record.since = decoder.Time();
+  record.not_collected = decoder.Varint();
+  record.last_attempt_at = decoder.OptTime();
+  return Finished(decoder, std::move(record));
+}
+
 std::string Encode(const ErasureRecord& record) {
   Encoder encoder;
   encoder.Varint(record.account.value).String(record.person.Reveal());

@@ -25,6 +25,7 @@
 #include "store/model/message.h"
 #include "store/model/reply.h"
 #include "store/model/result.h"
+#include "store/rights/restriction.h"
 #include "store/tokens.h"
 
 namespace mayfly::store::codec {
@@ -160,6 +161,17 @@ struct StatsRecord {  // b
   std::uint64_t messages = 0;
 };
 
+struct RestrictionRecord {  // r
+  Bytes16 person = {};      // keyed hash of their account and platform id
+  RestrictionKind kind = RestrictionKind::kRestriction;
+  AccountId account;
+  TimePoint since;
+  std::uint64_t not_collected = 0;
+  std::optional<TimePoint> last_attempt_at;
+  friend bool operator==(const RestrictionRecord&, const RestrictionRecord&) = default;
+};
+
+std::string Encode(const RestrictionRecord& record);
 std::string Encode(const MessageRecord& record);
 std::string Encode(const HeadRecord& record);
 std::string Encode(const AttachmentRecord& record);
@@ -175,6 +187,7 @@ std::string Encode(const std::vector<Bytes16>& messages);  // w
 std::string Encode(const ConversationId& id);
 std::string EncodeMark();  // a row whose presence is all it says
 
+Result<RestrictionRecord> DecodeRestriction(std::string_view bytes);
 Result<MessageRecord> DecodeMessage(std::string_view bytes);
 Result<HeadRecord> DecodeHead(std::string_view bytes);
 Result<AttachmentRecord> DecodeAttachment(std::string_view bytes);

@@ -28,6 +28,33 @@ Result<ThreadWriter::Thread*> ThreadOf(ThreadWriter& writer, const Descriptions&
   return &created;
 }
 
+// Who has objected among those that a message tells of: its sender, or whoever is alone with us in
+// its conversation.
+Result<std::optional<RestrictionRegister::Entry>> ObjectionTo(
+    const Core& core, ThreadWriter& writer, const Descriptions& descriptions, AccountId account,
+    const CollectedMessage& message, TimePoint now) {
+  if (core.restrictions().empty()) return std::optional<RestrictionRegister::Entry>();
+  const auto objection = [&](const PlatformId& person) {
+    auto entry = core.RestrictionOf(account, person, now);
+    if (entry && entry->record.kind != RestrictionKind::kObjection) entry.reset();
+    return entry;
+  };
+  if (message.direction == Direction::kIncoming && !message.sender.empty()) {
+    return objection(message.sender);
+  }
+  const auto described = descriptions.find(message.conversation);
+  if (described != descriptions.end() && !described->second->participants.empty()) {
+    const CollectedConversation& words = *described->second;
+    if (words.group) return std::optional<RestrictionRegister::Entry>();
+    return objection(words.participants.front().platform_id);
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const ThreadWriter::Thread* thread, writer.Find(message.conversation));
+  if (thread == nullptr || thread->head.group || thread->head.participants.empty()) {
+    return std::optional<RestrictionRegister::Entry>();
+  }
+  return objection(thread->head.participants.front());
+}
+
 // The latest edit of each message in the page. Undated ones count in the order in which they came.
 using Edits = std::map<PlatformId, const CollectedEdit*>;
 Edits LatestEdits(const std::vector<CollectedEdit>& edits) {
@@ -99,6 +126,13 @@ Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint 
                                                                message.direction, placement));
     if (erased) {
       ++outcome.erased;
+      continue;
+    }
+    MAYFLY_ASSIGN_OR_RETURN(const auto objection,
+                            ObjectionTo(core_, writer, descriptions, account.id, message, now));
+    if (objection) {
+      MAYFLY_RETURN_IF_ERROR(transaction.NoteNotCollected(*objection, placement.born));
+      ++outcome.objected;
       continue;
     }
     if (withdrawn_here.contains(message.id)) {

@@ -76,7 +76,8 @@ struct CollectOutcome {
   std::size_t withdrawn = 0;
   std::size_t held = 0;  // of these, too many at once: hidden, and destroyed later
   std::size_t unreadable = 0;
-  std::size_t erased = 0;  // of an erased person, and born before that; not stored
+  std::size_t erased = 0;    // of an erased person, and born before that; not stored
+  std::size_t objected = 0;  // of a person who has objected, or to them alone; not stored
 };
 
 class Collection {
@@ -98,6 +99,10 @@ class Collection {
   // kAttachmentsMax of them; that there were more is content that is not listed. One that says to
   // be too large, or has no usable locator, is refused at once. They stay as they were listed
   // first: neither an edit nor serving the message again brings or takes one.
+  //
+  // What a person who has objected writes is counted and not stored, nor is what was written to
+  // them alone, nor how they are named now (rights/rights.h). Edits and withdrawals of what is
+  // stored already are honoured.
   //
   // A withdrawal hides the message; its text is then destroyed (store/erasure/erasure.h), at once
   // or, when there are too many of them, later: store/erasure/withdrawal_brake.h.

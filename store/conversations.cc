@@ -27,23 +27,34 @@ tl::unexpected<Error> UnknownConversation() {
   return Fail(ErrorCode::kNotFound, "There is no such conversation.");
 }
 
-Result<Conversation> ToConversation(const Core& core, const LoadedHead& head, TimePoint now,
-                                    Pairs& pairs) {
+tl::unexpected<Error> Restricted() {
+  return Fail(ErrorCode::kRestricted, "Its person had it restricted.");
+}
+
+Result<Conversation> ToConversation(const Core& core, const LoadedHead& head, const Actor& actor,
+                                    TimePoint now, Pairs& pairs) {
   const codec::HeadRecord& record = head.record;
   Conversation conversation;
   conversation.id = record.id;
   conversation.account = record.account;
-  conversation.platform_id = record.platform_id;
+  conversation.restricted = core.HasRestricted(record, now);
+  const bool withheld = core.IsWithheld(actor, record, now);
+  if (!withheld) conversation.platform_id = record.platform_id;
   conversation.status = record.status;
   conversation.standing = record.standing;
   conversation.group = record.group;
   conversation.unread = record.unread;
   MAYFLY_ASSIGN_OR_RETURN(const auto newest, core.NewestOf(record, now, pairs));
   conversation.last_activity_at = newest ? newest->active_at : record.last_activity_at;
-  if (newest) conversation.last_message = newest->id;
+  if (newest && !withheld) conversation.last_message = newest->id;
   conversation.expires_at = StartOf(head.day);
   conversation.revision = record.revision;
   MAYFLY_ASSIGN_OR_RETURN(conversation.participants, core.ParticipantsOf(head, now, pairs));
+  if (conversation.restricted) {
+    std::erase_if(conversation.participants, [&](const Contact& contact) {
+      return core.IsWithheld(actor, record.account, contact.platform_id, now);
+    });
+  }
   return conversation;
 }
 
@@ -184,7 +195,6 @@ std::vector<MergeSource> InboxSources(const Core& core,
 Result<Conversations::InboxPage> Conversations::List(const Look& look, const Filter& filter,
                                                      const std::string& after, std::size_t limit,
                                                      TimePoint now) const {
-  (void)look;
   MAYFLY_ASSIGN_OR_RETURN(const auto position, ParsePosition(after));
   limit = std::max<std::size_t>(limit, 1);
   const auto matches = [&filter](AccountId account, ConversationStatus status, bool unread) {
@@ -239,7 +249,8 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
         auto still = core_.Get(row.day, row.key);
         if (!still || *still) continue;
       }
-      MAYFLY_ASSIGN_OR_RETURN(Conversation item, ToConversation(core_, **head, now, pairs));
+      MAYFLY_ASSIGN_OR_RETURN(Conversation item,
+                              ToConversation(core_, **head, look.actor(), now, pairs));
       page.items.push_back(std::move(item));
     }
   }
@@ -248,11 +259,10 @@ Result<Conversations::InboxPage> Conversations::List(const Look& look, const Fil
 }
 
 Result<Conversation> Conversations::Get(const Look& look, ConversationId id, TimePoint now) const {
-  (void)look;
   ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core_.FindHead(id, now, pairs));
   if (head == nullptr) return UnknownConversation();
-  return ToConversation(core_, *head, now, pairs);
+  return ToConversation(core_, *head, look.actor(), now, pairs);
 }
 
 Result<bool> Conversations::Exists(ConversationId id, TimePoint now) const {
@@ -281,18 +291,18 @@ Result<Conversation> Conversations::Update(ConversationId id, const Patch& patch
     MAYFLY_RETURN_IF_ERROR(transaction.Commit());
     changed.record.revision = head->record.revision + 1;
   }
-  return ToConversation(core_, changed, now, transaction.pairs());
+  return ToConversation(core_, changed, actor, now, transaction.pairs());
 }
 
 Result<Conversations::MessagePage> Conversations::Messages(const Look& look, ConversationId id,
                                                            const std::string& after,
                                                            std::size_t limit, TimePoint now) const {
-  (void)look;
   MAYFLY_ASSIGN_OR_RETURN(std::optional<std::string> position, ParsePosition(after));
   limit = std::max<std::size_t>(limit, 1);
   ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core_.FindHead(id, now, pairs));
   if (head == nullptr) return UnknownConversation();
+  if (core_.IsWithheld(look.actor(), head->record, now)) return Restricted();
   MessageReader reader(core_, head->day, now, pairs);
   MessagePage page;
   page.items.reserve(std::min(limit, kPageReserved));
@@ -307,6 +317,10 @@ Result<Conversations::MessagePage> Conversations::Messages(const Look& look, Con
       auto stored = core_.OpenMessage(candidate.day, candidate.key, candidate.sealed, pairs);
       if (!stored) continue;  // damaged (counted), or its date has just ended
       if (stored->record.withdrawn || !IsVisible(StartOf(candidate.day), now)) continue;
+      if (stored->header.direction == Direction::kIncoming &&
+          core_.IsWithheld(look.actor(), stored->header.account, stored->record.sender, now)) {
+        continue;
+      }
       if (page.items.size() == limit) {
         page.next = ToHex(last_position);
         return page;
@@ -321,12 +335,12 @@ Result<Conversations::MessagePage> Conversations::Messages(const Look& look, Con
 
 Result<Message> Conversations::GetMessage(const Look& look, const MessageId& id,
                                           TimePoint now) const {
-  (void)look;
   ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(StoredMessage stored, core_.FindMessage(id, now, pairs));
   if (stored.record.withdrawn) {
     return Fail(ErrorCode::kNotFound, "There is no such message.");
   }
+  if (core_.IsWithheld(look.actor(), stored, now, pairs)) return Restricted();
   // A damaged head takes the sender's name away, not the message.
   const auto head = core_.FindHead(stored.record.conversation, now, pairs);
   const ExpiryDay head_day = head && *head != nullptr ? (*head)->day : id.day;

@@ -1,4 +1,9 @@
 // What staff read: the inbox, one conversation, its messages.
+//
+// Of a restricted person (rights/rights.h) they are given nothing: a conversation with them alone
+// is listed without ids of the platform, people and newest message, and its messages are
+// kRestricted; in a group they are missing, as are their messages. Who has the scope privacy:access
+// sees all.
 #ifndef MAYFLY_STORE_CONVERSATIONS_H_
 #define MAYFLY_STORE_CONVERSATIONS_H_
 
@@ -53,13 +58,15 @@ class Conversations {
     std::vector<Message> items;  // by sent time, newest first
     std::string next;
   };
-  // kNotFound for an unknown conversation. Withdrawn and expired messages do not appear.
+  // kNotFound for an unknown conversation, kRestricted. Withdrawn and expired messages do not
+  // appear.
   Result<MessagePage> Messages(const Look& look, ConversationId id, const std::string& after,
                                std::size_t limit, TimePoint now) const;
-  // kExpired when the id's date has come, existing or not; kNotFound otherwise. Needs a look at the
-  // message's conversation: ask ConversationOf first.
+  // kExpired when the id's date has come, existing or not; kRestricted; kNotFound otherwise. Needs
+  // a look at the message's conversation: ask ConversationOf first.
   Result<Message> GetMessage(const Look& look, const MessageId& id, TimePoint now) const;
-  Result<ConversationId> ConversationOf(const MessageId& id, TimePoint now) const;  // same errors
+  Result<ConversationId> ConversationOf(const MessageId& id,
+                                        TimePoint now) const;  // no kRestricted
 
  private:
   Core& core_;

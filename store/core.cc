@@ -295,6 +295,7 @@ Status Core::ReloadCounters() {
   MAYFLY_RETURN_IF_ERROR(LoadAccounts());
   MAYFLY_RETURN_IF_ERROR(LoadFingerprints());
   MAYFLY_RETURN_IF_ERROR(LoadPending());
+  MAYFLY_RETURN_IF_ERROR(LoadRestrictions());
   // A sequence that a lost commit took is not given out again.
   next_sequence_ = std::max(next_sequence_, sequence);
   next_audit_ = audit;  // this one has no gaps
@@ -471,6 +472,7 @@ Status Core::EnsureDay(ExpiryDay day) {
 void Core::HideDay(ExpiryDay day) {
   ended_through_ = std::max(ended_through_, day);
   young_words_.Hide(day);
+  restrictions_.EndDate(day);
   std::erase_if(stats_, [&](const auto& entry) { return entry.first.first == day; });
   {
     MutexLock lock(days_mutex_);
@@ -1177,6 +1179,7 @@ Result<std::optional<Slot>> Transaction::FindSlot(ExpiryDay day, const Subject& 
 Status Transaction::PutSubject(ExpiryDay day, const std::string& input, Slot slot) {
   MAYFLY_ASSIGN_OR_RETURN(const Bytes16 blind, SubjectBlind(day, Subject{input}));
   slots_.insert_or_assign(std::pair(day, blind), slot);
+  MAYFLY_RETURN_IF_ERROR(FollowWithRestriction(day, input));
   return PutSealed(day, schema::kSubject, schema::Key(schema::kSubject, blind), slot,
                    AccountId{schema::ReadU32(input)}, Direction::kIncoming, input);
 }
@@ -1241,7 +1244,7 @@ Status Transaction::PutMessage(ExpiryDay day, const Bytes16& cblind, const Bytes
   ++stats->messages;
   if (!record.withdrawn) {  // not a tombstone of what was never shown
     if (!record.text.empty()) NoteWords(day, dkey);
-    Note(ChangeKind::kMessageReceived, MessageId{day, dkey}.ToString(), record.conversation);
+    NoteMessage(ChangeKind::kMessageReceived, {day, dkey}, account, direction, record);
   }
   Put(day, schema::Key(schema::kPointer, dkey),
       codec::Encode(codec::PointerRecord{.cblind = cblind, .sent_at = record.sent_at}));
@@ -1522,11 +1525,11 @@ Status Transaction::WriteLedger() {
     entries.push_back({.kind = kind, .key = key, .value = std::move(value), .at = now_});
   };
   for (const Change& change : batch_.changes) {
-    if (change.family.kind == Family::Kind::kDay && change.value &&
-        change.key.size() >= schema::kHeadBytes &&
-        change.key[schema::kHeadBytes - 1] == schema::kBlock) {
+    if (change.family.kind == Family::Kind::kDay && change.key.size() >= schema::kHeadBytes &&
+        schema::OnlyMovesForwardOnItsDay(change.key[schema::kHeadBytes - 1])) {
       const auto day = static_cast<std::uint32_t>(change.family.day().time_since_epoch().count());
-      add(LedgerEntry::Kind::kBlock, schema::U32(day) + change.key, *change.value);
+      add(change.value ? LedgerEntry::Kind::kOnDate : LedgerEntry::Kind::kGoneFromDate,
+          schema::U32(day) + change.key, change.value.value_or(std::string()));
     }
     if (change.family != Family::Sys() || change.key.size() < schema::kHeadBytes) continue;
     const char kind = change.key[schema::kHeadBytes - 1];
@@ -1547,6 +1550,8 @@ Status Transaction::WriteLedger() {
 
 Status Transaction::Commit() {
   MAYFLY_RETURN_IF_ERROR(PutWords());
+  MAYFLY_RETURN_IF_ERROR(PutRestrictions());
+  ForgetWithheldChanges();
   for (const auto& [id, stats] : stats_) {
     Put(id.first, schema::Key(schema::kStats, id.second.value), codec::Encode(stats));
     core_.NoteBirth(id.first, stats.greatest_born);
@@ -1599,6 +1604,10 @@ void Transaction::Publish() {
   sequences_taken_ = 0;
   accounts_taken_ = 0;
   for (auto& [id, stats] : stats_) core_.stats_[id] = stats;
+  for (auto& [id, entry] : restrictions_) core_.restrictions_.Put(std::move(entry));
+  for (const RestrictionId& id : lifted_) core_.restrictions_.Remove(id);
+  restrictions_.clear();
+  lifted_.clear();
   for (auto& [id, holes] : holes_) core_.holes_.insert_or_assign(id, std::move(holes));
   {
     MutexLock lock(core_.cache_mutex_);

@@ -36,6 +36,7 @@
 #include "store/model/coverage.h"
 #include "store/model/mutex.h"
 #include "store/model/result.h"
+#include "store/rights/register.h"
 #include "store/schema.h"
 #include "store/search/segment.h"
 #include "store/search/young_words.h"
@@ -300,6 +301,31 @@ class Core {
   Result<std::optional<TimePoint>> BlockedUntil(std::string_view input, TimePoint now) const;
   void NoteBlocks(ExpiryDay day);
 
+  // --- rights (rights/rights.h)
+  RestrictionRegister& restrictions() { return restrictions_; }
+  const RestrictionRegister& restrictions() const { return restrictions_; }
+  Bytes16 RestrictionPrint(std::string_view subject_input) const {
+    return PrintOf(schema::kPurposeRestriction, subject_input);
+  }
+  // nullopt once its date has come, whether or not that has ended.
+  std::optional<RestrictionRegister::Entry> RestrictionOf(AccountId account,
+                                                          const PlatformId& person,
+                                                          TimePoint now) const;
+  bool IsRestricted(AccountId account, const PlatformId& person, TimePoint now) const {
+    return RestrictionOf(account, person, now).has_value();
+  }
+  bool HasObjected(AccountId account, const PlatformId& person, TimePoint now) const;
+  // Whether anybody in the conversation is restricted: nothing is sent there.
+  bool HasRestricted(const codec::HeadRecord& head, TimePoint now) const;
+  // Every path that gives people's words or names to staff asks one of these; `actor` is who gets
+  // them. Of a person; of a conversation, which is true when it is with a restricted person alone;
+  // of a message, theirs or one to them.
+  bool IsWithheld(const Actor& actor, AccountId account, const PlatformId& person,
+                  TimePoint now) const;
+  bool IsWithheld(const Actor& actor, const codec::HeadRecord& head, TimePoint now) const;
+  bool IsWithheld(const Actor& actor, const StoredMessage& message, TimePoint now,
+                  Pairs& pairs) const;
+
   // --- audit
   Status AppendAudit(Batch& batch, AuditEntry entry);  // commit lock
   Status EnsureAuditMonth(AuditMonth month);           // commit lock
@@ -335,6 +361,7 @@ class Core {
   bool IsFromBefore(ExpiryDay day, Slot index) const;
   Status LoadIndex(ExpiryDay day);
   Status LoadBlocks();
+  Status LoadRestrictions();
   Status NoteTracked(const Batch& batch);  // commit lock
   Status LoadLatestBirths();
   void NoteBirth(ExpiryDay day, TimePoint born);  // before the commit that brings it
@@ -412,6 +439,8 @@ class Core {
   std::set<std::pair<std::uint32_t, AccountId>> fingerprints_ MAYFLY_GUARDED_BY(accounts_mutex_);
   mutable std::map<std::string, std::optional<Zone>> zones_ MAYFLY_GUARDED_BY(accounts_mutex_);
 
+  RestrictionRegister restrictions_;
+
   mutable search::YoungWords young_words_;
 };
 
@@ -476,6 +505,23 @@ class Transaction {
   void DropReply(const ReplyId& id, ConversationId conversation);
   void PutAccount(const Account& account);
   void PutCoverage(AccountId account, const Coverage& coverage);
+  // Who is restricted from this commit on, or until when; whom nobody restricts any more.
+  void PutRestriction(RestrictionRegister::Entry entry) {
+    const RestrictionId id = entry.id;
+    restrictions_.insert_or_assign(id, std::move(entry));
+  }
+  Status RemoveRestriction(const RestrictionId& id);
+  // A message of theirs, born then, is not kept.
+  Status NoteNotCollected(RestrictionRegister::Entry entry, TimePoint born);
+  // It cannot be sent: somebody whom it would reach is restricted.
+  Status FailAsRestricted(const StoredReply& stored);
+  // That a message changed is nobody's business while its sender is restricted.
+  void NoteMessage(ChangeKind kind, const MessageId& id, AccountId account, Direction direction,
+                   const codec::MessageRecord& record) {
+    const bool theirs =
+        direction == Direction::kIncoming && core_.IsRestricted(account, record.sender, now_);
+    if (!theirs) Note(kind, id.ToString(), record.conversation);
+  }
   // Told to the store's observer once the commit succeeded.
   void Note(ChangeKind kind, std::string id,
             std::optional<ConversationId> conversation = std::nullopt) {
@@ -497,6 +543,10 @@ class Transaction {
 
  private:
   Result<codec::StatsRecord*> StatsOf(ExpiryDay day, AccountId account);
+  Status FollowWithRestriction(ExpiryDay day, const std::string& subject_input);
+  Status PutRestrictions();
+  void ForgetWithheldChanges();
+  bool IsOneWithRestricted(const codec::HeadRecord& head) const;
   Status PutWords();
   void PublishWords();
   Status WriteLedger();
@@ -531,6 +581,8 @@ class Transaction {
   std::map<AccountId, std::vector<Hole>> holes_;
   std::map<ExpiryDay, std::vector<Bytes16>> words_;
   std::map<ExpiryDay, std::vector<search::Removal>> forgotten_words_;
+  std::map<RestrictionId, RestrictionRegister::Entry> restrictions_;
+  std::vector<RestrictionId> lifted_;
   std::vector<ChangeNotice> changes_;
 };
 

@@ -150,7 +150,7 @@ Result<std::vector<LedgerEntry>> ForwardLedger::OpenFrame(std::uint64_t number,
   codec::Decoder in(body, "a ledger frame");
   std::vector<LedgerEntry> entries(in.Count(kEntriesMax));
   for (LedgerEntry& entry : entries) {
-    entry.kind = static_cast<LedgerEntry::Kind>(in.Enum(1, 5));
+    entry.kind = static_cast<LedgerEntry::Kind>(in.Enum(1, 6));
     entry.at = in.Time();
     entry.key = in.String();
     entry.value = in.String();

@@ -3,9 +3,9 @@
 // A backup holds store/ and no keys; keys/ therefore never goes back when an older store is put in
 // the place of a newer one. So the few facts that only ever move forward are written here as well,
 // before the commit that brings them into the store: receipts of ended dates, forgotten_until,
-// fingerprints, what was erased and must not be collected again, the next account id, revoked
-// tokens, retired accounts, retention periods; and the generation, which tells the present store
-// from every copy of it (returned.h).
+// fingerprints, what was erased and must not be collected again, who is restricted and who is not
+// any more, the next account id, revoked tokens, retired accounts, retention periods; and the
+// generation, which tells the present store from every copy of it (returned.h).
 //
 // keys/forward: "mayfly-forward1\n", then frames: size[4], big-endian, and a frame sealed under the
 // purpose key "mf-forward", bound to its number. Appended to and synced; written anew, and put in
@@ -30,11 +30,12 @@ namespace mayfly::store {
 
 struct LedgerEntry {
   enum class Kind : std::uint8_t {
-    kPut = 1,         // a row of sys as it stands
-    kRemoved = 2,     // a row of sys that is gone for good
-    kRetention = 3,   // key: account row; value: the period
-    kGeneration = 4,  // value: two numbers, see Generations
-    kBlock = 5,       // key: date[4], then the key of a row `f` in its family
+    kPut = 1,           // a row of sys as it stands
+    kRemoved = 2,       // a row of sys that is gone for good
+    kRetention = 3,     // key: account row; value: the period
+    kGeneration = 4,    // value: two numbers, see Generations
+    kOnDate = 5,        // key: date[4], then the key of a row `f` or `r` in its family
+    kGoneFromDate = 6,  // the same, when such a row moved to a later date or was lifted
   };
   Kind kind = Kind::kPut;
   std::string key;

@@ -22,6 +22,18 @@ tl::unexpected<Error> UnknownConversation() {
   return Fail(ErrorCode::kNotFound, "There is no such conversation.");
 }
 
+tl::unexpected<Error> Restricted() {
+  return Fail(ErrorCode::kRestricted, "Somebody in this conversation is restricted.");
+}
+
+// Whether what stands in this conversation is not for the actor. A damaged head does not say.
+Result<bool> IsWithheld(const Core& core, const Actor& actor, ConversationId conversation,
+                        TimePoint now, Pairs& pairs) {
+  if (core.restrictions().empty()) return false;
+  MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core.FindHead(conversation, now, pairs));
+  return head != nullptr && core.IsWithheld(actor, head->record, now);
+}
+
 tl::unexpected<Error> WrongState(const Reply& reply, const char* wanted) {
   return Fail(ErrorCode::kPreconditionFailed, std::string("The reply is ") + ToString(reply.state) +
                                                   ", so it cannot become " + wanted + ".");
@@ -118,6 +130,7 @@ Result<OutboxQueue::Queued> OutboxQueue::Enqueue(const NewReply& reply, const Ac
   Pairs& pairs = transaction.pairs();
   MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head, core_.FindHead(reply.conversation, now, pairs));
   if (head == nullptr) return UnknownConversation();
+  if (core_.HasRestricted(head->record, now)) return Restricted();
 
   const Bytes16 body_print = PrintOfBody(core_, reply);
   MAYFLY_ASSIGN_OR_RETURN(auto earlier, FindEarlierUse(transaction, reply));
@@ -228,9 +241,11 @@ Result<std::vector<MessageId>> OutboxQueue::NewerThan(ConversationId conversatio
 }
 
 Result<Reply> OutboxQueue::Get(const Look& look, const ReplyId& id, TimePoint now) const {
-  (void)look;
   ReaderPairs pairs(core_);
   MAYFLY_ASSIGN_OR_RETURN(StoredReply stored, core_.FindReply(id, now, pairs));
+  MAYFLY_ASSIGN_OR_RETURN(const bool withheld,
+                          IsWithheld(core_, look.actor(), stored.reply.conversation, now, pairs));
+  if (withheld) return Restricted();
   return std::move(stored.reply);
 }
 
@@ -242,8 +257,10 @@ Result<ConversationId> OutboxQueue::ConversationOf(const ReplyId& id, TimePoint 
 
 Result<std::vector<Reply>> OutboxQueue::PendingOf(const Look& look, ConversationId conversation,
                                                   TimePoint now) const {
-  (void)look;
   ReaderPairs pairs(core_);
+  MAYFLY_ASSIGN_OR_RETURN(const bool withheld,
+                          IsWithheld(core_, look.actor(), conversation, now, pairs));
+  if (withheld) return Restricted();
   MAYFLY_ASSIGN_OR_RETURN(auto pending, core_.PendingReplies(conversation, now, pairs));
   std::vector<Reply> replies;
   for (StoredReply& stored : pending) replies.push_back(std::move(stored.reply));
@@ -264,6 +281,13 @@ Result<OutboxQueue::SendJob> OutboxQueue::StartSending(const ReplyId& id, TimePo
   MAYFLY_ASSIGN_OR_RETURN(StoredReply stored, core_.FindReply(id, now, transaction.pairs()));
   Reply& reply = stored.reply;
   if (reply.state != ReplyState::kQueued) return WrongState(reply, "sending");
+  MAYFLY_ASSIGN_OR_RETURN(const HeadPtr head,
+                          core_.FindHead(reply.conversation, now, transaction.pairs()));
+  if (head != nullptr && core_.HasRestricted(head->record, now)) {
+    MAYFLY_RETURN_IF_ERROR(transaction.FailAsRestricted(stored));
+    MAYFLY_RETURN_IF_ERROR(transaction.Commit());
+    return Fail(ErrorCode::kPreconditionFailed, "Somebody in its conversation is restricted.");
+  }
   Enter(reply, ReplyState::kSending, {}, now);
   ++reply.attempts;
   if (!reply.send_started_at) reply.send_started_at = now;
@@ -374,6 +398,11 @@ Status OutboxQueue::Requeue(const ReplyId& id, TimePoint not_before, TimePoint n
   Reply& reply = stored.reply;
   if (reply.state != ReplyState::kSending) return WrongState(reply, "queued");
   MAYFLY_ASSIGN_OR_RETURN(const Account account, core_.GetAccount(reply.account));
+  const auto head = core_.FindHead(reply.conversation, now, transaction.pairs());
+  if (head && *head != nullptr && core_.HasRestricted((*head)->record, now)) {
+    MAYFLY_RETURN_IF_ERROR(transaction.FailAsRestricted(stored));
+    return transaction.Commit();
+  }
   if (account.state == AccountState::kRetired) {
     // Retiring failed what was queued; this one came back too late to be sent.
     Enter(reply, ReplyState::kFailed, "account-retired", now);

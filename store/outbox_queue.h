@@ -32,22 +32,24 @@ class OutboxQueue {
     Reply reply;
     bool replayed = false;  // same key and body as before: the same answer
   };
-  // Audited as `reply.queue`. kNotFound; kExpired (after_message's date has come);
-  // kIdempotencyConflict (same key, other body); kConversationMoved (after_message is not the
-  // newest, or another author's reply is pending; does not use up the key); kPlatformRejected (the
-  // conversation is locked); `refusal`, which does not use up the key; kCredentialDead and
-  // kMissingPrivilege (nothing can be sent); kDiskFull (room_gate.h); kUnavailable (the store was
-  // restored, and the account has not read yet what was sent since the backup; returned.h). An
-  // idempotency key lives 24 hours and never longer than the reply.
+  // Audited as `reply.queue`. kNotFound; kRestricted, whoever asks and whatever the key was used
+  // for before, when anybody in the conversation is (rights/rights.h); kExpired (after_message's
+  // date has come); kIdempotencyConflict (same key, other body); kConversationMoved (after_message
+  // is not the newest, or another author's reply is pending; does not use up the key);
+  // kPlatformRejected (the conversation is locked); `refusal`, which does not use up the key;
+  // kCredentialDead and kMissingPrivilege (nothing can be sent); kDiskFull (room_gate.h);
+  // kUnavailable (the store was restored, and the account has not read yet what was sent since the
+  // backup; returned.h). An idempotency key lives 24 hours and never longer than the reply.
   Result<Queued> Enqueue(const NewReply& reply, const Actor& actor, TimePoint now);
   // Ids of visible messages newer than `after`, newest first, at most 20. For `conversation-moved`.
   Result<std::vector<MessageId>> NewerThan(ConversationId conversation, const MessageId& after,
                                            TimePoint now) const;
 
-  // kExpired when the id's date has come; kNotFound. Needs a look at ConversationOf(id).
+  // kExpired when the id's date has come; kNotFound; kRestricted. Needs a look at
+  // ConversationOf(id).
   Result<Reply> Get(const Look& look, const ReplyId& id, TimePoint now) const;
   Result<ConversationId> ConversationOf(const ReplyId& id, TimePoint now) const;
-  // Replies of a conversation that are not final, oldest first; for the thread view.
+  // Replies of a conversation that are not final, oldest first; for the thread view. kRestricted.
   Result<std::vector<Reply>> PendingOf(const Look& look, ConversationId conversation,
                                        TimePoint now) const;
 
@@ -62,7 +64,8 @@ class OutboxQueue {
     std::vector<Contact> recipients;       // the participants of the conversation as they are now
   };
   // Commits `sending`, synced, before the call may leave. kPreconditionFailed when it is not queued
-  // any more; kExpired when its message has expired.
+  // any more, or somebody whom it would reach is restricted: then it has failed. kExpired when its
+  // message has expired.
   Result<SendJob> StartSending(const ReplyId& id, TimePoint now);
   Result<SendJob> JobOf(const ReplyId& id, TimePoint now) const;  // for looking at the platform
   // Commits `sent` together with the outgoing message (merged with it if a poll stored it already).

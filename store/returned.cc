@@ -67,8 +67,11 @@ class LedgerRows {
     MAYFLY_RETURN_IF_ERROR(transaction.Begin());
     std::set<ExpiryDay> blocked;
     for (const LedgerEntry& row : std::exchange(rows_, {})) {
-      if (row.kind == LedgerEntry::Kind::kBlock) {
-        MAYFLY_RETURN_IF_ERROR(ApplyBlock(row, transaction, blocked));
+      if (row.kind == LedgerEntry::Kind::kOnDate) {
+        MAYFLY_RETURN_IF_ERROR(PutOnDate(row, transaction, blocked));
+      } else if (row.kind == LedgerEntry::Kind::kGoneFromDate) {
+        const ExpiryDay day = DayOf(row);
+        if (core_.IsUsable(day, now_)) transaction.Remove(day, row.key.substr(4));
       } else {
         MAYFLY_RETURN_IF_ERROR(Apply(row, transaction));
       }
@@ -80,15 +83,18 @@ class LedgerRows {
   const Gathered& gathered() const { return gathered_; }
 
  private:
-  Status ApplyBlock(const LedgerEntry& row, Transaction& transaction,
-                    std::set<ExpiryDay>& blocked) {
-    const ExpiryDay day(std::chrono::days(schema::ReadU32(row.key)));
+  static ExpiryDay DayOf(const LedgerEntry& row) {
+    return ExpiryDay(std::chrono::days(schema::ReadU32(row.key)));
+  }
+
+  Status PutOnDate(const LedgerEntry& row, Transaction& transaction, std::set<ExpiryDay>& blocked) {
+    const ExpiryDay day = DayOf(row);
     const Status open = core_.EnsureDay(day);
     if (!open && open.error().code == ErrorCode::kExpired)
       return {};  // nothing of it can come back
     MAYFLY_RETURN_IF_ERROR(open);
     transaction.Put(day, row.key.substr(4), row.value);
-    blocked.insert(day);
+    if (schema::KindOf(std::string_view(row.key).substr(4)) == schema::kBlock) blocked.insert(day);
     return {};
   }
 
@@ -323,8 +329,16 @@ Status Core::ReloadAfterReturn() {
 Status Core::CompactLedger(TimePoint now) {
   MutexLock lock(commit_mutex_);
   if (ledger_ == nullptr) return {};
-  std::map<std::string, LedgerEntry> gone;  // few: revoked tokens, retired accounts
+  // Few: revoked tokens, retired accounts, restrictions that were lifted or moved on.
+  std::map<std::string, LedgerEntry> gone;
+  const std::vector<ExpiryDay> days = OpenDays();
   MAYFLY_RETURN_IF_ERROR(ledger_->Replay([&](const LedgerEntry& entry) -> Status {
+    if (entry.kind == LedgerEntry::Kind::kGoneFromDate) {
+      const ExpiryDay day(std::chrono::days(schema::ReadU32(entry.key)));
+      if (std::find(days.begin(), days.end(), day) != days.end()) {
+        gone.insert_or_assign(entry.key, entry);
+      }
+    }
     const char kind = schema::KindOf(entry.key);
     if (entry.kind != LedgerEntry::Kind::kRemoved) return {};
     if (kind == schema::kCredential ||
@@ -353,20 +367,21 @@ Status Core::CompactLedger(TimePoint now) {
           }));
       MAYFLY_RETURN_IF_ERROR(std::move(sunk));
     }
-    for (const ExpiryDay day : OpenDays()) {
+    for (const ExpiryDay day : days) {
       const std::string date =
           schema::U32(static_cast<std::uint32_t>(day.time_since_epoch().count()));
-      Status sunk;
-      MAYFLY_RETURN_IF_ERROR(engine_->Scan(Family::Day(day),
-                                           {.prefix = schema::Key(schema::kBlock)},
-                                           [&](std::string_view key, std::string_view value) {
-                                             sunk = sink({.kind = LedgerEntry::Kind::kBlock,
-                                                          .key = date + std::string(key),
-                                                          .value = std::string(value),
-                                                          .at = now});
-                                             return sunk.has_value();
-                                           }));
-      MAYFLY_RETURN_IF_ERROR(std::move(sunk));
+      for (const char kind : {schema::kBlock, schema::kRestriction}) {
+        Status sunk;
+        MAYFLY_RETURN_IF_ERROR(engine_->Scan(Family::Day(day), {.prefix = schema::Key(kind)},
+                                             [&](std::string_view key, std::string_view value) {
+                                               sunk = sink({.kind = LedgerEntry::Kind::kOnDate,
+                                                            .key = date + std::string(key),
+                                                            .value = std::string(value),
+                                                            .at = now});
+                                               return sunk.has_value();
+                                             }));
+        MAYFLY_RETURN_IF_ERROR(std::move(sunk));
+      }
     }
     for (const AccountId id : AccountIds()) {
       const auto account = GetAccount(id);

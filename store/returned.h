@@ -6,6 +6,8 @@
 //
 // Then, before anybody is let in:
 //   receipts, forgotten_until, fingerprints, next account id   as the ledger has them
+//   what was erased, restrictions, objections                  as the ledger has them, while their
+//                                                              dates last
 //   tokens revoked and accounts retired since                  revoked and retired again
 //   retention periods                                          as they were set last
 //   replies that were waiting to be sent                       `unknown`: they may have been sent

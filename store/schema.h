@@ -30,6 +30,8 @@
 //   a dkey[16] number[2] piece[4]           sealed: writing[16] and up to 64 KiB of its bytes
 //   e dkey[16] number[2]                    plain: account; exists while it is to be fetched
 //   f fblind[16]                            plain: what was born until then does not come back
+//   r restriction[16]                       sealed: somebody is restricted, or has objected; under
+//                                           a slot of its own
 //   x                                       plain: slot, generation     the date's index
 //
 //   blind   in          under   label            input
@@ -47,6 +49,11 @@
 // later takes them along into its family and removes the old rows in the same batch; so a purge
 // rewrites nothing. A contact is found in the family of its conversation's head or in a later one:
 // two conversations of one person may hold a row each.
+//
+// r lies on the last date on which anything of its person lies, and goes along when something of
+// them is written to a later one; that of an objection on no earlier date than that on which the
+// latest message which it kept out would have ended. So it ends when they are forgotten
+// (docs/decisions/0027).
 //
 // Who seals (whose slot): an incoming message, its attachments, and a contact: the person. Outgoing
 // messages, o, h, k, i and y: the contact of a one-to-one conversation, else the conversation's
@@ -122,6 +129,7 @@ constexpr bool IsPlain(char kind) {
   return kind == kPointer || kind == kPending || kind == kStats || kind == kBlock ||
          kind == kIndex || kind == kWaiting || kind == kWanted;
 }
+inline constexpr char kRestriction = 'r';
 
 // Kinds of rows of sys.
 inline constexpr char kAccount = 'a';
@@ -160,6 +168,11 @@ constexpr bool IsGoneForGood(char kind) {
          kind == kFingerprint;
 }
 
+// Rows of a day family that an older copy of the store must not undo.
+constexpr bool OnlyMovesForwardOnItsDay(char kind) {
+  return kind == kBlock || kind == kRestriction;
+}
+
 // Kind of rows of an audit family.
 inline constexpr char kAuditEntry = 'z';
 
@@ -185,6 +198,7 @@ inline constexpr const char* kPurposeFingerprint = "mf-fingerprint";
 inline constexpr const char* kPurposeReplyBody = "mf-reply-body";
 inline constexpr const char* kPurposePageCursor = "mf-page-1";
 inline constexpr const char* kPurposeReceipts = "mf-receipts";
+inline constexpr const char* kPurposeRestriction = "mf-restriction";
 inline constexpr const char* kPurposeLedger = "mf-forward";
 inline constexpr const char* kPurposeKeysPrint = "mf-keys-print";
 

@@ -26,6 +26,7 @@ struct Store::Impl {
   AuditLog audit{core};
   Purge purge{core};
   Erasure erasure{core};
+  Rights rights{core};
   search::SearchIndex search_index;
   search::Search search{core, search_index};
 };
@@ -54,6 +55,7 @@ OutboxQueue& Store::outbox() { return impl_->outbox; }
 AuditLog& Store::audit() { return impl_->audit; }
 Purge& Store::purge() { return impl_->purge; }
 Erasure& Store::erasure() { return impl_->erasure; }
+Rights& Store::rights() { return impl_->rights; }
 search::Search& Store::search() { return impl_->search; }
 search::SearchIndex& Store::search_index() { return impl_->search_index; }
 

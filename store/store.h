@@ -27,6 +27,7 @@
 #include "store/model/clock.h"
 #include "store/outbox_queue.h"
 #include "store/returned.h"
+#include "store/rights/rights.h"
 #include "store/room_gate.h"
 #include "store/search/search.h"
 #include "store/tokens.h"
@@ -69,6 +70,7 @@ class Store {
   AuditLog& audit();
   Purge& purge();
   Erasure& erasure();
+  Rights& rights();
   search::Search& search();
   search::SearchIndex& search_index();  // whose CatchUp a thread of the service calls
 

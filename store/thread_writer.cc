@@ -395,7 +395,8 @@ Result<bool> ThreadWriter::Edit(const CollectedEdit& edit) {
   MAYFLY_RETURN_IF_ERROR(transaction_.PutSealed(
       id->day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(stored->record)));
-  transaction_.Note(ChangeKind::kMessageEdited, id->ToString(), stored->record.conversation);
+  transaction_.NoteMessage(ChangeKind::kMessageEdited, *id, stored->header.account,
+                           stored->header.direction, stored->record);
 
   auto thread = FindById(stored->record.conversation);
   if (!thread) {
@@ -458,8 +459,8 @@ Status ThreadWriter::ForgetReplyText(const StoredMessage& stored) {
 
 Status ThreadWriter::HideFromHead(const StoredMessage& stored) {
   transaction_.ForgetWords(stored);
-  transaction_.Note(ChangeKind::kMessageWithdrawn, stored.id.ToString(),
-                    stored.record.conversation);
+  transaction_.NoteMessage(ChangeKind::kMessageWithdrawn, stored.id, stored.header.account,
+                           stored.header.direction, stored.record);
   withdrawn_.insert(stored.id);
   auto thread = FindById(stored.record.conversation);
   if (!thread) {
@@ -528,7 +529,8 @@ Result<bool> ThreadWriter::Restore(const MessageId& message) {
       message.day, schema::kMessage, stored->key, stored->header.slot, stored->header.account,
       stored->header.direction, codec::Encode(stored->record)));
   transaction_.NoteWords(message.day, message.bytes);
-  transaction_.Note(ChangeKind::kMessageReceived, message.ToString(), stored->record.conversation);
+  transaction_.NoteMessage(ChangeKind::kMessageReceived, message, stored->header.account,
+                           stored->header.direction, stored->record);
   auto thread = FindById(stored->record.conversation);
   if (!thread) {
     if (thread.error().code == ErrorCode::kCorrupt) return true;  // counted
@@ -630,7 +632,9 @@ Status ThreadWriter::FlushContacts(Thread& thread) {
   for (const PlatformId& person : thread.head.participants) {
     const auto named = thread.contacts.find(person);
     std::optional<Contact> contact;
-    if (named != thread.contacts.end()) {
+    // How somebody is called who has objected is not taken from the platform any more.
+    if (named != thread.contacts.end() &&
+        !core_.HasObjected(account_.id, person, transaction_.now())) {
       MAYFLY_ASSIGN_OR_RETURN(const bool nameless, IsNameless(thread, person));
       contact = nameless ? Contact{.platform_id = person} : named->second;
     }

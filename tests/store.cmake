@@ -20,6 +20,9 @@ mayfly_test(store_purge_tests
 mayfly_test(store_erasure_tests
   SOURCES unit/store_erasure_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)
+mayfly_test(store_rights_tests
+  SOURCES unit/store_rights_test.cc
+  LIBRARIES mayfly::store mayfly::engines LABELS unit)
 mayfly_test(store_accounts_tests
   SOURCES unit/store_accounts_test.cc unit/certain_clock_test.cc
   LIBRARIES mayfly::store mayfly::engines LABELS unit)

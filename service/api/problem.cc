@@ -33,6 +33,9 @@ Kind KindOf(ErrorCode code) {
       return {409, "idempotency-in-progress", "The same request is still running.", false};
     case ErrorCode::kReplyWindowClosed:
       return {409, "reply-window-closed", "The platform's time for a reply has passed.", false};
+    case ErrorCode::kRestricted:
+      return {451, "restricted",
+              "Its person had it restricted; only a privacy officer may read it.", false};
     case ErrorCode::kAddsRecipient:
       return {422, "adds-recipient", "The text would reach a further person.", false};
     case ErrorCode::kCredentialDead:

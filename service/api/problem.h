@@ -15,7 +15,7 @@ namespace mayfly::service::api {
 
 // `type` is "/problems/<word>"; stable words: validation, unauthorised, forbidden-scope, not-found,
 // method-not-allowed, expired, precondition-required, precondition-failed, conversation-moved,
-// idempotency-conflict, idempotency-in-progress, reply-window-closed, adds-recipient,
+// idempotency-conflict, idempotency-in-progress, reply-window-closed, restricted, adds-recipient,
 // credential-dead, missing-privilege, option-unusable, host-forbidden, platform-throttled,
 // platform-rejected, platform-unavailable, ceiling-exceeded, cursor-invalid, too-large,
 // range-not-satisfiable, rate-limited, sealed, unavailable, internal. `instance` is the request id.

@@ -116,6 +116,7 @@ void Render(json::Writer& writer, const Conversation& conversation) {
   writer.Field("unread", conversation.unread);
   writer.Field("standing", ToString(conversation.standing));
   writer.Field("group", conversation.group);
+  writer.Field("restricted", conversation.restricted);
   writer.Key("participants").StartArray();
   for (const Contact& contact : conversation.participants) {
     writer.StartObject();
@@ -229,6 +230,47 @@ void Render(json::Writer& writer, const Coverage& coverage) {
   writer.EndArray();
   writer.Key("unreadable").Uint(coverage.unreadable);
   writer.Key("past_horizon").Uint(coverage.past_horizon);
+}
+
+void Render(json::Writer& writer, const store::Restriction& restriction) {
+  writer.StartObject();
+  writer.Field("id", restriction.id.ToString());
+  writer.Field("kind", store::ToString(restriction.kind));
+  writer.Field("account", restriction.account.ToString());
+  writer.Field("since", FormatRfc3339(restriction.since));
+  writer.Field("expires_at", FormatRfc3339(restriction.expires_at));
+  writer.Key("not_collected").Uint(restriction.not_collected);
+  TimeField(writer, "last_attempt_at", restriction.last_attempt_at);
+  writer.EndObject();
+}
+
+void Render(json::Writer& writer, const store::HeldPerson& held) {
+  writer.StartObject();
+  writer.Field("account", held.person.account.ToString());
+  writer.Field("platform_id", held.person.id.Reveal());
+  writer.Field("handle", held.contact.handle.Reveal());
+  writer.Field("name", held.contact.display_name.Reveal());
+  writer.Key("conversations").StartArray();
+  for (const store::HeldPerson::In& in : held.conversations) {
+    writer.StartObject();
+    writer.Field("id", in.conversation.ToString());
+    writer.Field("group", in.group);
+    writer.Key("messages").Uint(in.messages);
+    writer.EndObject();
+  }
+  writer.EndArray();
+  writer.Key("incoming").Uint(held.incoming);
+  writer.Key("outgoing").Uint(held.outgoing);
+  TimeField(writer, "oldest_sent_at", held.oldest);
+  TimeField(writer, "newest_sent_at", held.newest);
+  TimeField(writer, "expires_at", held.ends_at);
+  writer.Key("restriction");
+  if (held.restriction) {
+    Render(writer, *held.restriction);
+  } else {
+    writer.Null();
+  }
+  writer.EndObject();
 }
 
 void RenderMembers(json::Writer& writer, const store::PurgeReceipt& receipt) {

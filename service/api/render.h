@@ -18,6 +18,7 @@
 #include "store/model/json.h"
 #include "store/model/message.h"
 #include "store/model/reply.h"
+#include "store/rights/rights.h"
 #include "store/tokens.h"
 
 namespace mayfly::service::api {
@@ -35,6 +36,8 @@ void Render(json::Writer& writer, const Message& message);
 void Render(json::Writer& writer, const Reply& reply);
 void Render(json::Writer& writer, const Coverage& coverage);  // the members, into an open object
 void RenderMembers(json::Writer& writer, const store::PurgeReceipt& receipt);  // likewise
+void Render(json::Writer& writer, const store::Restriction& restriction);
+void Render(json::Writer& writer, const store::HeldPerson& held);
 void Render(json::Writer& writer, const store::TokenInfo& token);
 void Render(json::Writer& writer, const SandboxReport& report);
 

@@ -7,6 +7,7 @@
 #include "service/api/handlers/message_handlers.h"
 #include "service/api/handlers/operation_handlers.h"
 #include "service/api/handlers/reply_handlers.h"
+#include "service/api/handlers/rights_handlers.h"
 #include "service/api/handlers/search_handlers.h"
 #include "service/api/router.h"
 
@@ -23,6 +24,7 @@ Router MakeRouter(ApiContext& context) {
   router.Add(SearchRoutes(context));
   router.Add(ChangeRoutes(context));
   router.Add(ErasureRoutes(context));
+  router.Add(RightsRoutes(context));
   router.Add(OperationRoutes(context));
   return router;
 }

@@ -40,6 +40,7 @@ constexpr Kind kKinds[] = {
     {schema::kInbox, Call<&DateRewriter::CarryInboxRow>},
     {schema::kLookup, StayBehind},  // made with its head
     {schema::kMessage, Call<&DateRewriter::CarryMessage>},
+    {schema::kRestriction, CarrySealed<schema::kRestriction>},
     {schema::kReply, CarrySealed<schema::kReply>},
     {schema::kPending, Call<&DateRewriter::CarryPending>},
     {schema::kSubject, Call<&DateRewriter::CarrySubject>},

@@ -255,6 +255,19 @@ Status PutBlocks(Transaction& transaction, ExpiryDay last, AccountId account,
   return {};
 }
 
+// There is nothing left to restrict. Of the whole account when `person` is empty.
+Status EndRestrictions(Transaction& transaction, AccountId account, const PlatformId& person) {
+  const Core& core = transaction.core();
+  const auto theirs = core.RestrictionOf(account, person, transaction.now());
+  for (const auto& entry : core.restrictions().All()) {
+    if (entry.record.kind != RestrictionKind::kRestriction) continue;
+    const bool ends =
+        person.empty() ? entry.record.account == account : theirs && theirs->id == entry.id;
+    if (ends) MAYFLY_RETURN_IF_ERROR(transaction.RemoveRestriction(entry.id));
+  }
+  return {};
+}
+
 Result<std::uint64_t> DropReplies(Transaction& transaction, AccountId account, bool all,
                                   const Found& held) {
   MAYFLY_ASSIGN_OR_RETURN(
@@ -366,6 +379,7 @@ Result<ErasureId> Erasure::Begin(AccountId account, const PlatformId& person, co
     record.keys = held.keys;
     if (record.keys.empty()) return Fail(ErrorCode::kNotFound, "Nothing is held.");
     MAYFLY_ASSIGN_OR_RETURN(record.replies, DropReplies(transaction, account, all, held));
+    MAYFLY_RETURN_IF_ERROR(EndRestrictions(transaction, account, person));
     const ExpiryDay last = ExpiryDayOf(now, RetentionRule{});
     MAYFLY_RETURN_IF_ERROR(core_.EnsureDay(last));
     if (all) {
@@ -407,6 +421,9 @@ Status Erasure::DestroyMessage(const MessageId& message, const Actor& actor, Tim
   MAYFLY_RETURN_IF_ERROR(transaction.Begin());
   MAYFLY_ASSIGN_OR_RETURN(const StoredMessage stored,
                           core_.FindMessage(message, now, transaction.pairs()));
+  if (core_.IsWithheld(actor, stored, now, transaction.pairs())) {
+    return Fail(ErrorCode::kRestricted, "Its person had it restricted.");
+  }
   MAYFLY_ASSIGN_OR_RETURN(const Account account, core_.GetAccount(stored.header.account));
   ThreadWriter writer(transaction, account);
   MAYFLY_ASSIGN_OR_RETURN(const bool destroyed,

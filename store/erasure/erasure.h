@@ -11,6 +11,8 @@
 // old heads tell that they were there; the old index is destroyed and the old family dropped. In a
 // group, only the person's own messages go. Of what remains the public ids stay as they are.
 //
+// A restriction of that person ends with it; an objection holds on (rights/rights.h).
+//
 // Nothing of it that was born until then is stored again (row f): the block lies on the last date
 // on which such a message could end, and goes with it.
 //
@@ -93,7 +95,8 @@ class Erasure {
   // The same for all that was collected for an account; what was born until then does not come
   // back. The account itself stays. kNotFound. Audited as `account.erase`.
   Result<ErasureId> EraseAccount(AccountId account, const Actor& actor, TimePoint now);
-  // Hidden when it returns; RunOnce destroys. kNotFound, kExpired. Audited as `message.destroy`.
+  // Hidden when it returns; RunOnce destroys. kNotFound, kExpired; kRestricted when it is withheld
+  // from the actor (rights/rights.h): who restricts may want it kept. Audited as `message.destroy`.
   Status DestroyMessage(const MessageId& message, const Actor& actor, TimePoint now);
 
   // Withdrawals that came with too many others (withdrawal_brake.h): hidden, and destroyed 24 hours

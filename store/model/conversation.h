@@ -44,6 +44,9 @@ struct Conversation {
   std::optional<MessageId> last_message;  // newest by thread order
   TimePoint expires_at;                   // when its last message goes, and it with it
   std::uint64_t revision = 1;             // strong ETag
+  // Somebody in it is restricted: nothing is sent, and staff are given neither their name nor their
+  // messages; nor, when they are alone with us, anything else that says who it is.
+  bool restricted = false;
 };
 
 }  // namespace mayfly

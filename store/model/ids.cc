@@ -14,6 +14,7 @@ constexpr char kHexDigits[] = "0123456789abcdef";
 constexpr std::string_view kAccountPrefix = "acc_";
 constexpr std::string_view kConversationPrefix = "cnv_";
 constexpr std::string_view kErasurePrefix = "ers_";
+constexpr std::string_view kRestrictionPrefix = "rst_";
 constexpr std::size_t kDayChars = 8;
 
 int HexDigit(char c) {
@@ -107,6 +108,19 @@ std::optional<ErasureId> ErasureId::Parse(std::string_view text) {
 }
 
 ErasureId ErasureId::Random() { return {ConversationId::Random().bytes}; }
+
+std::string RestrictionId::ToString() const {
+  return std::string(kRestrictionPrefix) + ToHex16(bytes);
+}
+
+std::optional<RestrictionId> RestrictionId::Parse(std::string_view text) {
+  if (!text.starts_with(kRestrictionPrefix)) return std::nullopt;
+  const std::optional<Bytes16> bytes = FromHex16(text.substr(kRestrictionPrefix.size()));
+  if (!bytes) return std::nullopt;
+  return RestrictionId{*bytes};
+}
+
+RestrictionId RestrictionId::Random() { return {ConversationId::Random().bytes}; }
 
 template <class Tag>
 std::string DatedId<Tag>::ToString() const {

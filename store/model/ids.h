@@ -7,6 +7,7 @@
 //   rpl_<yyyymmdd>_<32 hex>                           a reply: its expiry date and 128 random bits
 //   ers_<32 hex>                                      something destroyed before its date: 128
 //                                                     random bits
+//   rst_<32 hex>                                      a restriction or objection: 128 random bits
 //
 // An id that carries a date needs no tombstone: once the date has come, every such id is expired,
 // whether or not it ever existed.
@@ -39,7 +40,7 @@ struct AccountId {
 
 struct ConversationId {
   Bytes16 bytes = {};
-  auto operator<=>(const ConversationId&) const = default;
+  auto operator<=>(const ConversationId&) const = default;  // NOLINT(modernize-use-nullptr)
   std::string ToString() const;
   static std::optional<ConversationId> Parse(std::string_view text);
   static ConversationId Random();
@@ -51,6 +52,14 @@ struct ErasureId {
   std::string ToString() const;
   static std::optional<ErasureId> Parse(std::string_view text);
   static ErasureId Random();
+};
+
+struct RestrictionId {
+  Bytes16 bytes = {};
+  auto operator<=>(const RestrictionId&) const = default;  // NOLINT(modernize-use-nullptr)
+  std::string ToString() const;
+  static std::optional<RestrictionId> Parse(std::string_view text);
+  static RestrictionId Random();
 };
 
 // A date and 16 bytes; the prefix tells messages from replies.

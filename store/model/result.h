@@ -25,6 +25,7 @@ enum class ErrorCode {
   kIdempotencyConflict,    // same key, other body
   kIdempotencyInProgress,  // same key, still running
   kReplyWindowClosed,      //
+  kRestricted,             // kept, and not shown: its person asked for that
   kAddsRecipient,          // the text would reach somebody who is not shown as recipient
   kCredentialDead,         // the platform no longer accepts our credential; a person must renew it
   kMissingPrivilege,       // the credential is accepted but lacks a permission; `message` names it

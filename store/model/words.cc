@@ -51,6 +51,7 @@ constexpr Word<ErrorCode> kErrorCodes[] = {
     {ErrorCode::kIdempotencyConflict, "idempotency-conflict"},
     {ErrorCode::kIdempotencyInProgress, "idempotency-in-progress"},
     {ErrorCode::kReplyWindowClosed, "reply-window-closed"},
+    {ErrorCode::kRestricted, "restricted"},
     {ErrorCode::kAddsRecipient, "adds-recipient"},
     {ErrorCode::kCredentialDead, "credential-dead"},
     {ErrorCode::kMissingPrivilege, "missing-privilege"},

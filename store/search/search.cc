@@ -311,7 +311,8 @@ class Search::Run {
       auto message = Conversations(core_).GetMessage(*look_, id, now_);
       if (!message) {
         const ErrorCode code = message.error().code;
-        if (code == ErrorCode::kExpired || HasMoved(code)) return false;
+        const bool hidden = code == ErrorCode::kExpired || code == ErrorCode::kRestricted;
+        if (hidden || HasMoved(code)) return false;
         return Fail(std::move(message).error());
       }
       page_.items.push_back(*std::move(message));

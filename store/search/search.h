@@ -1,6 +1,6 @@
 // Finding messages by what they say. Promise P1 holds here as everywhere: postings only propose;
 // what is answered was read from the living record through the one predicate, and says what was
-// looked for when it was read.
+// looked for when it was read. What is withheld from who looks (rights/rights.h) is not found.
 #ifndef MAYFLY_STORE_SEARCH_SEARCH_H_
 #define MAYFLY_STORE_SEARCH_SEARCH_H_
 

@@ -59,6 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CheckOne<codec::HeldRecord>(bytes, codec::DecodeHeld(bytes), codec::Encode);
   CheckOne<std::vector<TimePoint>>(bytes, codec::DecodeTimes(bytes), codec::EncodeTimes);
   CheckOne<codec::RenewalRecord>(bytes, codec::DecodeRenewal(bytes), codec::Encode);
+  CheckOne<codec::RestrictionRecord>(bytes, codec::DecodeRestriction(bytes), codec::Encode);
   CheckOne<codec::RewritingRecord>(bytes, codec::DecodeRewriting(bytes), codec::Encode);
   CheckOne<codec::ErasureRecord>(bytes, codec::DecodeErasure(bytes), codec::Encode);
   CheckOne<DestructionReceipt>(bytes, codec::DecodeDestruction(bytes, ErasureId{}), codec::Encode);

@@ -205,6 +205,16 @@ class RestTest : public ::testing::Test {
                const std::string& text, std::optional<TimePoint> sent_at = std::nullopt,
                UnreadableReason unreadable = UnreadableReason::kNone,
                std::vector<store::CollectedAttachment> attachments = {}) {
+    const auto outcome =
+        Collect(account, person, id, text, sent_at, unreadable, std::move(attachments));
+    ASSERT_TRUE(outcome.has_value()) << outcome.error().message;
+    ASSERT_EQ(outcome->stored, 1u);
+  }
+  Result<store::CollectOutcome> Collect(const std::string& account, const std::string& person,
+                                        const std::string& id, const std::string& text,
+                                        std::optional<TimePoint> sent_at = std::nullopt,
+                                        UnreadableReason unreadable = UnreadableReason::kNone,
+                                        std::vector<store::CollectedAttachment> attachments = {}) {
     store::CollectedPage page;
     page.account = *AccountId::Parse(account);
     store::CollectedConversation conversation;
@@ -224,9 +234,7 @@ class RestTest : public ::testing::Test {
     page.messages = {message};
     page.cursor = "cursor-" + id;
     page.coverage.covered_until = clock_.Now();
-    const auto outcome = store_->collection().Collect(page, clock_.Now());
-    ASSERT_TRUE(outcome.has_value()) << outcome.error().message;
-    ASSERT_EQ(outcome->stored, 1u);
+    return store_->collection().Collect(page, clock_.Now());
   }
   std::string FirstConversation() {
     const auto ids = Ids(Ask(Role::kComms, "GET", "/v1/conversations"));
@@ -628,6 +636,154 @@ TEST_F(RestTest, WhomToEraseMustBeSaidInOneWay) {
     EXPECT_EQ(Ask(Role::kPrivacy, "POST", "/v1/erasures", body).status, 400) << body;
   }
   EXPECT_EQ(Ids(Ask(Role::kComms, "GET", "/v1/conversations")).size(), 1u);
+}
+
+// --- what people may ask of us
+
+TEST_F(RestTest, APersonIsFoundByWhatTheyGaveUs) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "words of ada");
+  clock_.Set(clock_.Now() + std::chrono::hours(1));
+  Receive(account, "ada", "m2", "more words of ada");
+  Receive(account, "bob", "m3", "words of bob");
+  std::string conversation;
+  for (const std::string& id : Ids(Ask(Role::kComms, "GET", "/v1/conversations"))) {
+    const Response shown = Ask(Role::kComms, "GET", "/v1/conversations/" + id);
+    if (shown.body.find("ada.example") != std::string::npos) conversation = id;
+  }
+  const std::string with_account = "{\"account_id\":\"" + account + "\",";
+  for (const std::string& body : {"{\"conversation_id\":\"" + conversation + "\"}",
+                                  "{\"message_id\":\"" + NewestMessage(conversation) + "\"}",
+                                  with_account + "\"platform_id\":\"did:plc:ada\"}",
+                                  with_account + "\"handle\":\"@Ada.example\"}"}) {
+    const Response found = Ask(Role::kPrivacy, "POST", "/v1/people/lookup", body);
+    ASSERT_EQ(found.status, 200) << body << found.body;
+    const json::Value answer = Body(found);
+    const json::Array& items = *answer.Find("items")->AsArray();
+    ASSERT_EQ(items.size(), 1u) << body;
+    EXPECT_EQ(Text(items[0], "platform_id"), "did:plc:ada");
+    EXPECT_EQ(Text(items[0], "handle"), "ada.example");
+    EXPECT_EQ(*items[0].Find("incoming")->AsInt(), 2);
+    EXPECT_EQ(Text(items[0], "oldest_sent_at"), "2026-03-05T10:00:00.000Z");
+    EXPECT_EQ(Text(items[0], "expires_at"), "2026-06-05T00:00:00.000Z");
+    EXPECT_EQ(Text(items[0].Find("conversations")->AsArray()->at(0), "id"), conversation);
+    EXPECT_THAT(found.body, ::testing::Not(HasSubstr("words")));
+  }
+  const auto nobody = [&](const std::string& body) {
+    const Response found = Ask(Role::kPrivacy, "POST", "/v1/people/lookup", body);
+    EXPECT_EQ(found.status, 200);
+    return Body(found).Find("items")->AsArray()->empty();
+  };
+  EXPECT_TRUE(nobody(with_account + "\"platform_id\":\"did:plc:zed\"}"));
+  EXPECT_TRUE(nobody(with_account + "\"handle\":\"zed\"}"));
+  for (const std::string& body :
+       {std::string("{}"), std::string("{\"handle\":\"ada.example\"}"),
+        with_account + "\"handle\":\"a\",\"platform_id\":\"b\"}",
+        std::string("{\"message_id\":\"ada\"}"), with_account + "\"handle\":\"\"}"}) {
+    EXPECT_EQ(Ask(Role::kPrivacy, "POST", "/v1/people/lookup", body).status, 400) << body;
+  }
+  EXPECT_EQ(Ask(Role::kPrivacy, "POST", "/v1/people/lookup",
+                "{\"conversation_id\":\"cnv_" + std::string(32, '0') + "\"}")
+                .status,
+            404);
+}
+
+TEST_F(RestTest, ARestrictedPersonIsShownToNobodyInCommsAndNothingIsSent) {
+  const std::string account = Connect();
+  Receive(account, "ada", "m1", "words of ada", std::nullopt, UnreadableReason::kNone,
+          {{.locator = AttachmentLocator("l")}});
+  const std::string conversation = FirstConversation();
+  const std::string message = NewestMessage(conversation);
+  Keep(message, 1, "bytes of ada");
+  const std::string reply =
+      Text(Body(PostReply(conversation, "answer to ada", message, "k1")), "id");
+  const std::string since = Text(Body(Ask(Role::kComms, "GET", "/v1/changes")), "next_cursor");
+  const std::string thread = "/v1/conversations/" + conversation;
+  EXPECT_THAT(Ask(Role::kComms, "GET", "/v1/search?q=words").body, HasSubstr("words of ada"));
+
+  const Response made = Ask(Role::kPrivacy, "POST", "/v1/restrictions",
+                            R"({"kind":"restriction","conversation_id":")" + conversation + "\"}");
+  ASSERT_EQ(made.status, 200) << made.body;
+  const std::string id = Text(Body(made), "id");
+  const std::string target = "/v1/restrictions/" + id;
+  EXPECT_EQ(HeaderOf(made, "Location"), target);
+  EXPECT_EQ(Text(Body(made), "expires_at"), "2026-06-05T00:00:00.000Z");
+  EXPECT_EQ(Text(Body(Ask(Role::kPrivacy, "GET", target)), "kind"), "restriction");
+
+  Receive(account, "ada", "m2", "later words of ada");
+  const Response shell = Ask(Role::kComms, "GET", thread);
+  EXPECT_EQ(shell.status, 200);
+  EXPECT_TRUE(*Body(shell).Find("restricted")->AsBool());
+  EXPECT_TRUE(Body(shell).Find("participants")->AsArray()->empty());
+  EXPECT_EQ(Ask(Role::kComms, "GET", "/v1/search?q=words").body.find("words of"),
+            std::string::npos);
+  const Response patched =
+      Ask(Role::kComms, "PATCH", thread, R"({"status":"closed"})", {{"If-Match", "*"}});
+  EXPECT_EQ(patched.status, 200);
+  const Response list = Ask(Role::kComms, "GET", "/v1/conversations");
+  const Response changes = Ask(Role::kComms, "GET", "/v1/changes?since=" + since);
+  EXPECT_THAT(changes.body, HasSubstr("conversation.updated"));
+  for (const Response& shown : {shell, patched, list, changes}) {
+    EXPECT_THAT(shown.body, ::testing::Not(HasSubstr("ada")));
+    EXPECT_THAT(shown.body, ::testing::Not(HasSubstr("msg_")));
+  }
+  for (const Response& refused :
+       {Ask(Role::kComms, "GET", thread + "/messages"),
+        Ask(Role::kComms, "GET", "/v1/messages/" + message),
+        Ask(Role::kComms, "GET", "/v1/messages/" + message + "/attachments/1"),
+        Ask(Role::kComms, "DELETE", "/v1/messages/" + message),
+        Ask(Role::kComms, "GET", thread + "/replies"),
+        Ask(Role::kComms, "GET", "/v1/replies/" + reply),
+        PostReply(conversation, "another answer", message, "k2")}) {
+    EXPECT_EQ(refused.status, 451);
+    EXPECT_EQ(WordOf(refused), "restricted");
+  }
+  EXPECT_THAT(*store_->outbox().Pending(clock_.Now()), IsEmpty()) << "what waited has failed";
+
+  EXPECT_EQ(Ids(Ask(Role::kPrivacy, "GET", "/v1/restrictions")), std::vector<std::string>{id});
+  EXPECT_EQ(Ask(Role::kPrivacy, "DELETE", target).status, 204);
+  EXPECT_EQ(Ask(Role::kPrivacy, "DELETE", target).status, 404);
+  EXPECT_EQ(Ask(Role::kPrivacy, "GET", target).status, 404);
+  EXPECT_THAT(Ask(Role::kComms, "GET", thread + "/messages").body, HasSubstr("later words of ada"));
+  const Response failed = Ask(Role::kComms, "GET", "/v1/replies/" + reply);
+  EXPECT_EQ(Text(Body(failed), "state"), "failed");
+  EXPECT_EQ(Text(Body(failed), "reason"), "restricted");
+}
+
+TEST_F(RestTest, AnObjectionKeepsOutWhatComes) {
+  const std::string account = Connect();
+  std::vector<std::string> ids;
+  for (const char* person : {"ada", "bob", "cyd"}) {
+    const Response made = Ask(Role::kPrivacy, "POST", "/v1/restrictions",
+                              R"({"kind":"objection","account_id":")" + account +
+                                  R"(","platform_id":"did:plc:)" + person + "\"}");
+    ASSERT_EQ(made.status, 200) << made.body;
+    ids.push_back(Text(Body(made), "id"));
+    clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  }
+  EXPECT_EQ(Collect(account, "ada", "m1", "not kept")->objected, 1u);
+  EXPECT_EQ(FirstConversation(), "");
+  const json::Value ada = Body(Ask(Role::kPrivacy, "GET", "/v1/restrictions/" + ids[0]));
+  EXPECT_EQ(*ada.Find("not_collected")->AsInt(), 1);
+  EXPECT_EQ(Text(ada, "last_attempt_at"), FormatRfc3339(clock_.Now()));
+  // Page by page; one that was lifted in between takes none of the others with it.
+  const Response first = Ask(Role::kPrivacy, "GET", "/v1/restrictions?limit=2");
+  EXPECT_EQ(Ids(first), (std::vector<std::string>{ids[0], ids[1]}));
+  EXPECT_EQ(Ask(Role::kPrivacy, "DELETE", "/v1/restrictions/" + ids[1]).status, 204);
+  EXPECT_EQ(Ids(Ask(Role::kPrivacy, "GET",
+                    "/v1/restrictions?cursor=" + Text(Body(first), "next_cursor"))),
+            std::vector<std::string>{ids[2]});
+  for (const std::string& body :
+       {std::string("{}"),
+        R"({"kind":"hold","account_id":")" + account + R"(","platform_id":"did:plc:ada"})",
+        std::string(R"({"kind":"objection"})")}) {
+    EXPECT_EQ(Ask(Role::kPrivacy, "POST", "/v1/restrictions", body).status, 400) << body;
+  }
+  EXPECT_EQ(
+      Ask(Role::kPrivacy, "POST", "/v1/restrictions",
+          R"({"kind":"restriction","account_id":")" + account + R"(","platform_id":"did:plc:zed"})")
+          .status,
+      404);
 }
 
 TEST_F(RestTest, HeldWithdrawalsWaitForAPersonsWord) {
@@ -1561,10 +1717,15 @@ TEST_F(RestTest, EveryGetHasATagOrIsOfThisInstantAndHeadSaysTheSame) {
   const std::string message = NewestMessage(conversation);
   Keep(message, 1, "bytes");
   const std::string reply = Text(Body(PostReply(conversation, "answer", message, "k")), "id");
+  const std::string restriction = Text(Body(Ask(Role::kPrivacy, "POST", "/v1/restrictions",
+                                                R"({"kind":"objection","account_id":")" + account +
+                                                    R"(","platform_id":"did:plc:zed"})")),
+                                       "id");
   const std::map<std::string, std::string> captures = {
-      {"{account}", account}, {"{conversation}", conversation}, {"{message}", message},
-      {"{reply}", reply},     {"{erasure}", erasure},           {"{word}", "expired"},
-      {"{number}", "1"}};
+      {"{account}", account},         {"{conversation}", conversation},
+      {"{message}", message},         {"{reply}", reply},
+      {"{erasure}", erasure},         {"{word}", "expired"},
+      {"{restriction}", restriction}, {"{number}", "1"}};
   int tagged = 0;
   for (const Route& route : router_.routes()) {
     if (route.method != "GET" || route.access == Access::kAdminSocket) continue;

@@ -1,7 +1,8 @@
 // 400 simulated days of a platform that serves pages late, twice, undated, from the future and in
 // any order, and edits them; of files that are fetched or not; of staff who answer and destroy; of
-// people who are erased and write again; of crashes, failed commits and late purges. After each
-// step: everything that was collected and lives is readable exactly once, and nothing else is.
+// people who are erased and write again, are restricted for a while, or object; of crashes, failed
+// commits and late purges. After each step: everything that was collected and lives is readable
+// exactly once, and nothing else is; and no restriction has made a life longer or shorter.
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -39,7 +40,13 @@ class Simulation {
     const TimePoint end = clock_.Now() + days(day_count);
     while (clock_.Now() < end && !::testing::Test::HasFailure()) {
       clock_.Advance(minutes(1 + Pick(16 * 60)));
-      const int what = Pick(26);
+      ForgetEndedRestrictions();
+      const int what = Pick(28);
+      // Not in an erasure: repeated after a request that was refused, it does not know the
+      // conversation any more, so that our own messages there are collected again.
+      if (fault_ && what != kErases) {
+        store_.engine().FailNextCommit(*std::exchange(fault_, std::nullopt));
+      }
       if (what < 12) {
         Collect();
       } else if (what < 15) {
@@ -51,15 +58,17 @@ class Simulation {
         // What a restart does: half-sent replies are unknown from then on.
         Must(store_->outbox().RecoverInterrupted(clock_.Now()));
       } else if (what < 19) {
-        store_.engine().FailNextCommit(static_cast<Fault>(Pick(3)));
+        fault_ = static_cast<Fault>(Pick(3));  // in what is done next
       } else if (what < 21) {
         FinishErasures();
-      } else if (what < 22) {
+      } else if (what == kErases) {
         ErasePerson();
       } else if (what < 24) {
         DestroyOne();
-      } else {
+      } else if (what < 26) {
         Fetch();
+      } else {
+        RestrictOrLift();
       }
       Check();
     }
@@ -76,11 +85,16 @@ class Simulation {
     EXPECT_GT(erased_, 3u);
     EXPECT_GT(destroyed_, 10u);
     EXPECT_GT(fetched_, 20u);
+    EXPECT_GT(restricted_, 3u);
+    EXPECT_GT(kept_out_, 3u);
+    EXPECT_THAT(store_->rights().List(clock_.Now()), ::testing::IsEmpty());
     Must(store_->erasure().RunOnce(clock_.Now()));
     EXPECT_EQ(Must(store_->erasure().Unfinished()), 0u);
   }
 
  private:
+  static constexpr int kErases = 21;
+
   struct Known {  // a message as the platform has it
     std::string conversation;
     std::optional<TimePoint> sent_at;
@@ -192,6 +206,10 @@ class Simulation {
       page.withdrawals.push_back({PlatformId(messages_.at(id).conversation), PlatformId(id)});
     }
     page.cursor = "cursor-" + std::to_string(++pages_);
+    std::set<std::string> objected;
+    for (const auto& [name, id] : restrictions_) {
+      if (HasObjected(name, now)) objected.insert(name);
+    }
     Result<store::CollectOutcome> outcome;
     for (int attempt = 0; attempt < 3; ++attempt) {  // a failed commit is repeated
       outcome = store_->collection().Collect(page, now);
@@ -210,6 +228,10 @@ class Simulation {
       // Nor what is not younger than anything that ended. That is more than the date alone would
       // say: in a zone ahead of UTC the 30th and the 31st of a month may end in the other order.
       if (forgotten_until_ && born <= *forgotten_until_) continue;
+      if (objected.contains(known.conversation)) {
+        ++kept_out_;
+        continue;
+      }
       known.first_seen = now;
       known.born = born;
       ++stored_;
@@ -222,7 +244,7 @@ class Simulation {
 
   void Answer() {
     const TimePoint now = clock_.Now();
-    const auto inbox = Inbox(*store_, now);
+    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
     if (inbox.empty()) return;
     const Conversation& conversation = inbox[Pick(static_cast<int>(inbox.size()))];
     if (!conversation.last_message) return;
@@ -233,6 +255,10 @@ class Simulation {
                                              .idempotency_key = key};
     auto queued = store_->outbox().Enqueue(draft, Officer(), now);
     if (!queued) queued = store_->outbox().Enqueue(draft, Officer(), now);
+    if (conversation.restricted) {
+      EXPECT_EQ(FailureOf(queued), ErrorCode::kRestricted);
+      return;
+    }
     ASSERT_TRUE(queued) << queued.error().message;
     const ReplyId id = queued->reply.id;
     auto job = store_->outbox().StartSending(id, now);
@@ -301,7 +327,7 @@ class Simulation {
                                                                  : AttachmentState::kWaiting);
     // Each file now and then, or reading would be all that this test does.
     if (!known.file || Pick(8) != 0) return;
-    const auto look = LookAt(*store_, message.conversation, now);
+    const auto look = Must(store_->audit().LookAtInbox(PrivacyOfficer(), now));
     std::string bytes;
     for (;;) {
       const std::string piece =
@@ -319,9 +345,78 @@ class Simulation {
     Must(store_->erasure().RunOnce(clock_.Now()));
   }
 
+  // What a lost answer left undone is done by asking again.
+  void RestrictOrLift() {
+    const TimePoint now = clock_.Now();
+    const auto list = store_->rights().List(now);
+    if (list.size() > 3 || (!list.empty() && Pick(3) == 0)) {
+      const auto id = list[Pick(static_cast<int>(list.size()))].id;
+      auto lifted = store_->rights().Lift(id, PrivacyOfficer(), now);
+      if (!lifted) lifted = store_->rights().Lift(id, PrivacyOfficer(), now);
+      if (!lifted && lifted.error().code != ErrorCode::kNotFound) {
+        ADD_FAILURE() << lifted.error().message;
+      }
+      std::erase_if(restrictions_, [&](const auto& known) { return known.second == id; });
+      return;
+    }
+    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    if (inbox.empty()) return;
+    const Conversation& conversation = inbox[Pick(static_cast<int>(inbox.size()))];
+    if (conversation.participants.empty()) return;
+    const auto person = Must(store_->erasure().PersonOf(conversation.id, now));
+    const auto kind =
+        Pick(2) == 0 ? store::RestrictionKind::kRestriction : store::RestrictionKind::kObjection;
+    const auto restrict = [&] {
+      return store_->rights().Restrict(person, kind, PrivacyOfficer(), now);
+    };
+    auto restriction = restrict();
+    if (!restriction) restriction = restrict();
+    ASSERT_TRUE(restriction) << restriction.error().message;
+    restrictions_[conversation.platform_id.Reveal()] = restriction->id;
+    ++restricted_;
+  }
+
+  // With the last that was held of them, at its instant; who writes again is somebody new. That it
+  // did not end before, CheckRestriction sees.
+  void ForgetEndedRestrictions() {
+    const TimePoint now = clock_.Now();
+    store_.engine().FailNoCommit();  // so that looks succeed
+    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    std::erase_if(restrictions_, [&](const auto& known) {
+      const bool held =
+          std::any_of(inbox.begin(), inbox.end(), [&](const Conversation& conversation) {
+            return conversation.platform_id == PlatformId(known.first);
+          });
+      return !held && !store_->rights().Get(known.second, now);
+    });
+  }
+
+  bool HasObjected(const std::string& conversation, TimePoint now) {
+    const auto known = restrictions_.find(conversation);
+    if (known == restrictions_.end()) return false;
+    const auto found = store_->rights().Get(known->second, now);
+    return found && found->kind == store::RestrictionKind::kObjection;
+  }
+
+  // A restriction lasts while there is something of its person.
+  void CheckRestriction(const Conversation& conversation, TimePoint now) {
+    const auto known = restrictions_.find(conversation.platform_id.Reveal());
+    EXPECT_EQ(conversation.restricted, known != restrictions_.end());
+    if (known == restrictions_.end()) return;
+    const auto restriction = Must(store_->rights().Get(known->second, now));
+    EXPECT_GE(restriction.expires_at, conversation.expires_at);
+    EXPECT_LE(restriction.expires_at, StartOf(ExpiryDayOf(now, {})));
+    const auto look = Must(store_->audit().LookAtInbox(Officer(), now));
+    EXPECT_EQ(FailureOf(store_->conversations().Messages(look, conversation.id, "", 1, now)),
+              ErrorCode::kRestricted);
+    if (!conversation.last_message) return;
+    EXPECT_EQ(FailureOf(store_->conversations().GetMessage(look, *conversation.last_message, now)),
+              ErrorCode::kRestricted);
+  }
+
   void ErasePerson() {
     const TimePoint now = clock_.Now();
-    const auto inbox = Inbox(*store_, now);
+    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
     if (inbox.empty()) return;
     const Conversation& conversation = inbox[Pick(static_cast<int>(inbox.size()))];
     if (conversation.participants.empty()) return;
@@ -335,6 +430,7 @@ class Simulation {
     ++erased_;
     const std::string name = conversation.platform_id.Reveal();
     erased_until_[name] = now;
+    if (!HasObjected(name, now)) restrictions_.erase(name);
     for (auto& [id, message] : messages_) {
       if (message.conversation == name && message.first_seen) message.destroyed = true;
     }
@@ -345,10 +441,11 @@ class Simulation {
     if (ids_.empty()) return;
     const auto& [platform_id, id] = *std::next(ids_.begin(), Pick(static_cast<int>(ids_.size())));
     Known& known = messages_.at(platform_id);
-    auto done = store_->erasure().DestroyMessage(id, Officer(), now);
+    // The privacy officer, for whom nothing is withheld.
+    auto done = store_->erasure().DestroyMessage(id, PrivacyOfficer(), now);
     if (!done &&
         (done.error().code == ErrorCode::kIo || done.error().code == ErrorCode::kOutcomeUnknown)) {
-      done = store_->erasure().DestroyMessage(id, Officer(), now);
+      done = store_->erasure().DestroyMessage(id, PrivacyOfficer(), now);
       // The one before had worked.
       if (!done && done.error().code == ErrorCode::kNotFound) done = Status();
     }
@@ -388,8 +485,10 @@ class Simulation {
     }
     store_.engine().FailNoCommit();  // so that looks succeed
     std::multiset<std::string> seen;
-    for (const Conversation& conversation : Inbox(*store_, now)) {
-      const auto thread = Thread(*store_, conversation.id, now, 20);
+    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    for (const Conversation& conversation : inbox) {
+      CheckRestriction(conversation, now);
+      const auto thread = Thread(*store_, conversation.id, now, 20, PrivacyOfficer());
       EXPECT_EQ(conversation.last_message,
                 thread.empty() ? std::nullopt : std::optional(thread.front().id));
       TimePoint last;
@@ -416,7 +515,7 @@ class Simulation {
     }
     EXPECT_EQ(seen, expected);
     // By id: what has ended is expired, what lives is found, what was taken back is not.
-    const auto look = Must(store_->audit().LookAtInbox(Officer(), now));
+    const auto look = Must(store_->audit().LookAtInbox(PrivacyOfficer(), now));
     for (int i = 0; i < 5 && !ids_.empty(); ++i) {
       const auto& [platform_id, id] = *std::next(ids_.begin(), Pick(static_cast<int>(ids_.size())));
       const auto found = store_->conversations().GetMessage(look, id, now);
@@ -437,6 +536,7 @@ class Simulation {
   SimulatedClock clock_;
   Account account_;
   RetentionRule rule_;
+  std::optional<Fault> fault_;
   std::map<std::string, Known> messages_;
   std::map<std::string, MessageId> ids_;
   std::set<ExpiryDay> ended_;
@@ -446,7 +546,10 @@ class Simulation {
   std::uint64_t erased_ = 0;
   std::uint64_t destroyed_ = 0;
   std::uint64_t fetched_ = 0;
-  std::map<std::string, TimePoint> erased_until_;  // conversations, each of one person
+  std::uint64_t restricted_ = 0;
+  std::uint64_t kept_out_ = 0;
+  std::map<std::string, RestrictionId> restrictions_;  // by conversation, each of one person
+  std::map<std::string, TimePoint> erased_until_;      // conversations, each of one person
   int pages_ = 0;
   int answers_ = 0;
 };

@@ -223,6 +223,10 @@ inline Actor Officer(const std::string& id = "tok_officer") {
   return {.id = id, .scopes = ScopesOf(Role::kComms), .request_id = "req_1"};
 }
 
+inline Actor PrivacyOfficer() {
+  return {.id = "tok_privacy", .scopes = ScopesOf(Role::kPrivacy), .request_id = "req_2"};
+}
+
 inline Account Connect(store::Store& store, TimePoint now, const std::string& period = "P3M") {
   store::Accounts::NewAccount account;
   account.platform = "bluesky";
@@ -286,8 +290,9 @@ inline store::CollectedPage PageOf(AccountId account,
 }
 
 // Everything that a reader can see, by the public paths.
-inline std::vector<Conversation> Inbox(store::Store& store, TimePoint now) {
-  const auto look = Must(store.audit().LookAtInbox(Officer(), now));
+inline std::vector<Conversation> Inbox(store::Store& store, TimePoint now,
+                                       const Actor& actor = Officer()) {
+  const auto look = Must(store.audit().LookAtInbox(actor, now));
   std::vector<Conversation> all;
   std::string after;
   do {
@@ -298,8 +303,8 @@ inline std::vector<Conversation> Inbox(store::Store& store, TimePoint now) {
   return all;
 }
 inline std::vector<Message> Thread(store::Store& store, ConversationId id, TimePoint now,
-                                   std::size_t page_size = 5) {
-  const auto look = Must(store.audit().LookAtConversation(Officer(), id, now));
+                                   std::size_t page_size = 5, const Actor& actor = Officer()) {
+  const auto look = Must(store.audit().LookAtConversation(actor, id, now));
   std::vector<Message> all;
   std::string after;
   do {

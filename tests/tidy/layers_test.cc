@@ -132,7 +132,7 @@ const std::vector<WordRule>& WordRules() {
            "store/codec.cc", "store/core.cc", "store/core.h", "store/thread_writer.cc",
            "store/accounts.cc", "store/collection.cc", "store/conversations.cc",
            "store/outbox_queue.cc", "store/tokens.cc", "store/erasure/erasure.cc",
-           "store/erasure/date_rewriter.cc", "store/outbox_queue.cc", "store/tokens.cc",
+           "store/erasure/date_rewriter.cc", "store/rights/rights.cc",
            // Words of messages and of queries.
            "store/search/index.cc", "store/search/query.cc", "store/search/segment.cc",
            // Frames between core and worker, and the sealing of a rotated credential.
@@ -168,6 +168,7 @@ const std::set<std::pair<std::string, std::string>>& KnownPairs() {
       {"service/api", "service/api/handlers"},  // the table of routes, and what a handler is given
       {"store", "store/erasure"},               // Store hands out Erasure; it works on the core
       {"store", "store/expiry"},                // Store hands out Purge; Purge works on the core
+      {"store", "store/rights"},                // Store hands out Rights; Rights works on the core
       {"store", "store/search"},                // Store hands out Search; Search works on the core
   };
   return pairs;

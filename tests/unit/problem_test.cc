@@ -42,6 +42,7 @@ constexpr Row kRows[] = {
     {ErrorCode::kIdempotencyConflict, 422, "idempotency-conflict"},
     {ErrorCode::kIdempotencyInProgress, 409, "idempotency-in-progress"},
     {ErrorCode::kReplyWindowClosed, 409, "reply-window-closed"},
+    {ErrorCode::kRestricted, 451, "restricted"},
     {ErrorCode::kAddsRecipient, 422, "adds-recipient"},
     {ErrorCode::kCredentialDead, 409, "credential-dead"},
     {ErrorCode::kMissingPrivilege, 409, "missing-privilege"},

@@ -400,6 +400,22 @@ std::vector<Case> Cases() {
        "ac02"
        "01",
        [](std::string_view b) { return Again(codec::DecodeRenewal(b)); }});
+  codec::RestrictionRecord restriction;
+  restriction.person.fill(0xab);
+  restriction.kind = RestrictionKind::kObjection;
+  restriction.account = AccountId{7};
+  restriction.since = Ms(1'000);
+  restriction.not_collected = 300;
+  restriction.last_attempt_at = Ms(1'500);
+  cases.push_back({"restriction", codec::Encode(restriction),
+                   "01"
+                   "02"
+                   "abababababababababababababababab"
+                   "07"
+                   "d00f"
+                   "ac02"
+                   "01b817",
+                   [](std::string_view b) { return Again(codec::DecodeRestriction(b)); }});
   codec::RewritingRecord rewriting;
   rewriting.index = Slot{.number = 5, .generation = 1};
   rewriting.doomed = {{.number = 0, .generation = 1}};

@@ -207,6 +207,56 @@ TEST_F(OlderStore, ForgottenUntilTokensAndSequencesDoNotGoBack) {
   }
 }
 
+// Whoever is restricted stays so, and whoever is not any more does not become so again.
+TEST_F(OlderStore, NeitherRestrictionsNorTheirEndGoBack) {
+  using store::RestrictionKind;
+  auto store = Open();
+  Must(store->Reconcile(kNow));
+  const Account account = Connect(*store, kNow);
+  const auto restrict = [&](const char* who, RestrictionKind kind) {
+    return Must(store->rights().Restrict({account.id, PlatformId(who)}, kind, PrivacyOfficer(),
+                                         kNow))
+        .id;
+  };
+  Must(store->collection().Collect(
+      PageOf(account.id, {Incoming("anna", "a1", kNow), Incoming("bert", "b1", kNow)}), kNow));
+  const auto bert = restrict("person-of-bert", RestrictionKind::kRestriction);
+  const auto dora = restrict("person-of-dora", RestrictionKind::kObjection);
+  fs::copy(Must(store->TakeCheckpoint(Officer("cli:0"), kNow)), dir_ / "copy");
+  Must(store->DropCheckpoint());
+  const auto anna = restrict("person-of-anna", RestrictionKind::kRestriction);
+  const auto cora = restrict("person-of-cora", RestrictionKind::kObjection);
+  const TimePoint later = kNow + std::chrono::days(1);
+  // Anna's goes along to another date; the others are lifted.
+  Must(store->collection().Collect(PageOf(account.id, {Incoming("anna", "a2", later)}), later));
+  Must(store->rights().Lift(bert, PrivacyOfficer(), later));
+  Must(store->rights().Lift(dora, PrivacyOfficer(), later));
+  const auto expected = store->rights().List(later);
+  store.reset();
+
+  for (int time = 0; time < 2; ++time) {  // the second one with a ledger that was written anew
+    Exchange(dir_ / "copy");
+    store = Open();
+    ASSERT_TRUE(Must(store->Reconcile(later)));
+    const auto list = store->rights().List(later);
+    ASSERT_EQ(list.size(), expected.size());
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      EXPECT_EQ(list[i].id, expected[i].id);
+      EXPECT_EQ(list[i].expires_at, expected[i].expires_at);
+    }
+    EXPECT_EQ(Must(store->rights().Get(anna, later)).kind, RestrictionKind::kRestriction);
+    EXPECT_EQ(Must(store->rights().Get(cora, later)).kind, RestrictionKind::kObjection);
+    const auto served = Must(store->collection().Collect(
+        PageOf(account.id, {Incoming("anna", "a2", later), Outgoing("cora", "c1", kNow)}), later));
+    EXPECT_EQ(served.stored, 1u);
+    EXPECT_EQ(FailureOf(store->rights().Get(bert, later)), ErrorCode::kNotFound);
+    for (const Conversation& conversation : Inbox(*store, later)) {
+      EXPECT_EQ(conversation.restricted, conversation.platform_id != PlatformId("bert"));
+    }
+    store.reset();
+  }
+}
+
 // A copy from before one message was withdrawn, a person erased and a date ended, put back and read
 // with today's keys.
 TEST_F(OlderStore, ShowsExactlyWhatStillLives) {

@@ -6,13 +6,12 @@
 #include <utility>
 
 #include "service/api/handlers/handler_support.h"
+#include "service/api/handlers/person_input.h"
 #include "service/api/input.h"
 #include "service/api/signed_receipt.h"
 
 namespace mayfly::service::api {
 namespace {
-
-constexpr std::size_t kPlatformIdBytesMax = 1024;
 
 void RenderMembers(json::Writer& writer, const store::Erasure::Progress& progress,
                    const std::string& p2_grade) {
@@ -41,33 +40,6 @@ void Render(json::Writer& writer, const store::Store& store,
   members(writer);
   writer.Key("signature").Null();
   writer.EndObject();
-}
-
-// An id of ours in the body. Malformed is refused, because there it is no address.
-template <class Id>
-Result<std::optional<Id>> OptId(const json::Value& body, const std::string& name) {
-  MAYFLY_ASSIGN_OR_RETURN(const auto text, body.OptString(name));
-  if (!text) return std::optional<Id>();
-  const auto id = Id::Parse(*text);
-  if (!id) return Fail(ErrorCode::kInvalidArgument, "This is not such an id.", "/" + name);
-  return std::optional<Id>(*id);
-}
-
-// Named by one of their messages, by the conversation with them alone, or by the platform's id.
-Result<store::Erasure::Person> ReadPerson(const Call& call, const json::Value& body) {
-  MAYFLY_ASSIGN_OR_RETURN(const auto message, OptId<MessageId>(body, "message_id"));
-  MAYFLY_ASSIGN_OR_RETURN(const auto conversation, OptId<ConversationId>(body, "conversation_id"));
-  MAYFLY_ASSIGN_OR_RETURN(const auto account, OptId<AccountId>(body, "account_id"));
-  MAYFLY_ASSIGN_OR_RETURN(const auto platform_id, body.OptString("platform_id"));
-  if (message.has_value() + conversation.has_value() + platform_id.has_value() != 1 ||
-      account.has_value() != platform_id.has_value()) {
-    return Fail(ErrorCode::kInvalidArgument,
-                "Name one of message_id, conversation_id, or account_id with platform_id.");
-  }
-  if (message) return call.store.erasure().PersonOf(*message, call.now);
-  if (conversation) return call.store.erasure().PersonOf(*conversation, call.now);
-  MAYFLY_RETURN_IF_ERROR(CheckLine(*platform_id, kPlatformIdBytesMax, "/platform_id"));
-  return store::Erasure::Person{*account, PlatformId(*platform_id)};
 }
 
 // Unreadable when this answers; the job does the rest.

@@ -151,6 +151,9 @@ constexpr ProblemPage kProblemPages[] = {
      "This Idempotency-Key was used with another body. A new reply needs a new key."},
     {"idempotency-in-progress", "The same request is still running. Wait as Retry-After says."},
     {"reply-window-closed", "The platform takes replies only for some time, and it has passed."},
+    {"restricted",
+     "Somebody asked that what is held of them is restricted. Until a privacy officer lifts that, "
+     "nobody else reads it, nothing is sent to them, and it ends when it would have ended anyway."},
     {"adds-recipient",
      "The text would reach somebody who is not shown as recipient of the conversation."},
     {"credential-dead",
