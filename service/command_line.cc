@@ -13,6 +13,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "service/access/open_package.h"
 #include "service/admin_call.h"
 #include "service/backup/commands.h"
 #include "service/check_receipt.h"
@@ -537,6 +538,23 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
   check_receipt
       ->add_option("--key", receipt_arguments.key, "receipt_key of the installation's /v1/about")
       ->required();
+  CLI::App* package_key = app.add_subcommand(
+      "package-key",
+      "Make a key for access packages; prints its recipient. For the officer's desk.");
+  fs::path package_key_file;
+  package_key->add_option("file", package_key_file, "The key, to be kept")->required();
+  CLI::App* open_package = app.add_subcommand(
+      "open-package",
+      "Open and check an access package, offline. Exit code 3 when it is not as it was packed.");
+  OpenPackageArguments package_arguments;
+  open_package->add_option("package", package_arguments.package, "As it was downloaded")
+      ->required();
+  open_package
+      ->add_option("--identity", package_arguments.identity, "The key that package-key made")
+      ->required();
+  open_package->add_option("--to", package_arguments.to, "A directory that is made")->required();
+  open_package->add_option("--key", package_arguments.key,
+                           "receipt_key of the installation's /v1/about");
   CLI::App* version = app.add_subcommand("version", "Print the version.");
 
   if (traits.extend) traits.extend(app);
@@ -551,6 +569,8 @@ int RunCommandLine(int argc, char** argv, const ProgramTraits& traits) {
     std::cout << traits.name << " " << kVersion << "\n";
     return 0;
   }
+  if (*package_key) return PackageKeyCommand(package_key_file);
+  if (*open_package) return OpenPackageCommand(package_arguments);
   if (*check_receipt) return CheckReceiptCommand(receipt_arguments);
   if (*key_create) {
     if (auto made = store::CreateMasterKey(key_file); !made) return Complain(made.error());

@@ -1,7 +1,7 @@
 // The command line: init, serve, unseal, key create, key rotate, token create, expire --dry-run,
-// status, clock, reload, backup, restore, verify, check-receipt, version, and the hidden `core` that
-// the supervisor starts. While the service runs, commands ask it over its Unix socket; they open the
-// store themselves only when no service runs.
+// status, clock, reload, backup, restore, verify, check-receipt, package-key, open-package,
+// version, and the hidden `core` that the supervisor starts. While the service runs, commands ask
+// it over its Unix socket; they open the store themselves only when no service runs.
 #ifndef MAYFLY_SERVICE_COMMAND_LINE_H_
 #define MAYFLY_SERVICE_COMMAND_LINE_H_
 

@@ -33,7 +33,8 @@ struct AuditEntry {
                            // account.change, account.credential, account.disconnect, token.create,
                            // token.revoke, clock.confirm, date.purged, message.destroy,
                            // messages.destroyed,
-                           // person.erase, person.erased, account.erase, account.erased,
+                           // person.erase, person.erased, person.package, account.erase,
+                           // account.erased,
                            // person.find, person.restrict, person.object, restriction.lift,
                            // withdrawals.destroy, withdrawals.restore, backup.take,
                            // store.returned

@@ -2,7 +2,7 @@
 mayfly_test(core_tests
   SOURCES unit/config_test.cc unit/coverage_test.cc unit/disk_job_test.cc
   LIBRARIES mayfly_core mayfly::engines LABELS unit)
-mayfly_test(access_tests SOURCES unit/age_test.cc
+mayfly_test(age_tests SOURCES unit/age_test.cc
             LIBRARIES mayfly_access LABELS unit)
 mayfly_test(sender_tests SOURCES integration/sender_test.cc
             LIBRARIES mayfly_core mayfly_worker_side mayfly::engines LABELS integration)
@@ -19,13 +19,15 @@ target_link_libraries(mayfly_e2e_support PUBLIC mayfly_core mayfly::simulators m
                                                 GTest::gmock OpenSSL::SSL OpenSSL::Crypto)
 target_compile_definitions(mayfly_e2e_support PRIVATE MAYFLY_BINARY_DIR="${PROJECT_BINARY_DIR}"
                                                       MAYFLY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-foreach(name backup first_light bluesky_first_light mastodon_first_light doubted_clock events full_disk
+foreach(name access backup first_light bluesky_first_light mastodon_first_light doubted_clock events full_disk
              kill master_key program renewal tour traces)
   mayfly_test(${name}_tests SOURCES e2e/${name}_test.cc LIBRARIES mayfly_e2e_support LABELS e2e)
   add_dependencies(${name}_tests mayfly mayfly-worker mayfly-demo)
   set_tests_properties(${name}_tests PROPERTIES TIMEOUT 900)
 endforeach()
 set_tests_properties(kill_tests PROPERTIES TIMEOUT 3600)  # MAYFLY_KILLS may ask for many
+# They run what the others run, and ask what no sanitizer can tell.
+set_tests_properties(tour_tests traces_tests PROPERTIES LABELS "e2e;repeat")
 
 # Judges of openapi.json that were written elsewhere: two linters, and a validating proxy between the
 # service and the tests that ask it much.
@@ -33,7 +35,7 @@ mayfly_test(openapi_tools_tests SOURCES e2e/openapi_tools_test.cc LIBRARIES mayf
             LABELS e2e)
 foreach(name first_light bluesky_first_light mastodon_first_light program renewal)
   add_test(NAME ${name}_through_proxy COMMAND ${name}_tests)
-  set_tests_properties(${name}_through_proxy PROPERTIES TIMEOUT 900 LABELS "e2e;proxy"
+  set_tests_properties(${name}_through_proxy PROPERTIES TIMEOUT 900 LABELS "e2e;repeat"
                        ENVIRONMENT MAYFLY_VALIDATING_PROXY=1)
 endforeach()
 

@@ -1,4 +1,5 @@
 #include "service/api/context.h"
+#include "service/api/handlers/access_handlers.h"
 #include "service/api/handlers/account_handlers.h"
 #include "service/api/handlers/change_handlers.h"
 #include "service/api/handlers/conversation_handlers.h"
@@ -25,6 +26,7 @@ Router MakeRouter(ApiContext& context) {
   router.Add(ChangeRoutes(context));
   router.Add(ErasureRoutes(context));
   router.Add(RightsRoutes(context));
+  router.Add(AccessRoutes(context));
   router.Add(OperationRoutes(context));
   return router;
 }

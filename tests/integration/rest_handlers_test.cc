@@ -1,5 +1,6 @@
 // The REST contract over a real store: memory engine, real keys in a directory of its own.
 #include <algorithm>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -11,6 +12,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "service/access/age.h"
+#include "service/access/zip.h"
 #include "service/api/auth.h"
 #include "service/api/context.h"
 #include "service/api/dispatch.h"
@@ -972,6 +975,11 @@ TEST_F(RestTest, PagesMeetEachConversationOnceAndCursorsFitTheirListOnly) {
             400);
 }
 
+bool Holds(const json::Value& receipt, const std::string& key) {
+  const auto holds = SignatureHolds(receipt, key);
+  return holds && *holds;
+}
+
 // What the connection would send.
 std::string Drain(const Response& response) {
   std::string all;
@@ -1072,6 +1080,76 @@ TEST_F(RestTest, AnAttachmentIsListedAndSavedWholeOrInPart) {
   EXPECT_EQ(Ask(Role::kComms, "DELETE", "/v1/messages/" + message).status, 204);
   EXPECT_FALSE(reading.source->Next());
   EXPECT_EQ(Ask(Role::kComms, "GET", path + "1").status, 404);
+}
+
+TEST_F(RestTest, APersonIsGivenEverythingInASealedPackage) {
+  const std::string account = Connect();
+  Receive(account, "anna", "m1", "with a file", std::nullopt, UnreadableReason::kNone,
+          {{.name = AttachmentName("letter.pdf"), .locator = AttachmentLocator(kSecret)},
+           {.name = AttachmentName("gone.pdf"), .locator = AttachmentLocator(kSecret)}});
+  const std::string message = NewestMessage(FirstConversation());
+  Keep(message, 1, "%PDF-1.7 the letter");
+  clock_.Set(clock_.Now() + std::chrono::minutes(1));
+  Receive(account, "bert", "m2", "of somebody else");
+
+  const AgeIdentity identity = AgeIdentity::Make();
+  const auto ask = [&](const std::string& recipient) {
+    return Ask(Role::kPrivacy, "POST", "/v1/access-packages",
+               "{\"message_id\":\"" + message + "\",\"recipient\":\"" + recipient + "\"}");
+  };
+  EXPECT_EQ(PointerOf(ask("age1x")), "/recipient");
+  // A key that would open for everybody.
+  EXPECT_EQ(PointerOf(ask(FormatAgeRecipient(AgeKey{}))), "/recipient");
+  const Response response = ask(FormatAgeRecipient(identity.Recipient()));
+  ASSERT_EQ(response.status, 200);
+  const std::string sealed = Drain(response);
+  std::string zip;
+  {
+    AgeOpener opener(identity);
+    ASSERT_TRUE(opener.Append(sealed, &zip) && opener.Finish(&zip));
+  }
+  const auto file = dir_ / "package.zip";
+  std::ofstream(file, std::ios::binary) << zip;
+  std::map<std::string, std::string> files;
+  std::string name;
+  const Status read = ReadZip(
+      file,
+      [&](const std::string& entry) -> Status {
+        name = entry;
+        return {};
+      },
+      [&](std::string_view bytes) -> Status {
+        files[name] += bytes;
+        return {};
+      });
+  ASSERT_TRUE(read) << read.error().message;
+  const std::string kept = "attachments/" + message + "-1.pdf";
+  EXPECT_THAT(files, ::testing::UnorderedElementsAre(
+                         ::testing::Key("about.txt"), ::testing::Key("messages.ndjson"),
+                         ::testing::Key("messages.html"), ::testing::Key(kept),
+                         ::testing::Key("manifest.json")));
+  EXPECT_EQ(files[kept], "%PDF-1.7 the letter");
+  EXPECT_THAT(files["messages.ndjson"], HasSubstr(kept));
+  EXPECT_THAT(files["messages.html"], HasSubstr("gone.pdf (not kept)"));
+  EXPECT_THAT(files["about.txt"], HasSubstr("Name of anna"));
+  for (const auto& [entry, bytes] : files) {
+    EXPECT_THAT(bytes, ::testing::Not(HasSubstr("of somebody else"))) << entry;
+    EXPECT_THAT(bytes, ::testing::Not(HasSubstr(kSecret))) << entry;
+  }
+  const std::string key = Text(Body(Ask(std::nullopt, "GET", "/v1/about")), "receipt_key");
+  EXPECT_TRUE(Holds(*json::Parse(files["manifest.json"]), key));
+  const auto entries = store_->audit().Read(0, 1'000);
+  std::vector<std::string> acts;
+  for (const auto& entry : *entries) acts.push_back(entry.action);
+  EXPECT_THAT(acts, ::testing::Contains("person.package"));
+  EXPECT_THAT(acts, ::testing::Contains("conversation.look"));
+
+  // Destroyed while it is made: it goes on without.
+  const Response second = ask(FormatAgeRecipient(identity.Recipient()));
+  ASSERT_TRUE(second.source->Next());
+  EXPECT_EQ(Ask(Role::kComms, "DELETE", "/v1/messages/" + message).status, 204);
+  EXPECT_THAT(Drain(second), ::testing::Not(HasSubstr("(cut off)")));
+  EXPECT_EQ(ask(FormatAgeRecipient(identity.Recipient())).status, 404);
 }
 
 TEST_F(RestTest, AConversationHasAStrongTagAndASunset) {
@@ -1629,11 +1707,6 @@ TEST_F(RestTest, ExpiryShowsWhatIsDueAndTheReceiptOfWhatIsGone) {
   const json::Value list = Body(Ask(Role::kAuditor, "GET", "/v1/ops/receipts?limit=1"));
   EXPECT_EQ(list.Find("items")->AsArray()->size(), 1u);
   EXPECT_FALSE(*list.Find("has_more")->AsBool());
-}
-
-bool Holds(const json::Value& receipt, const std::string& key) {
-  const auto holds = SignatureHolds(receipt, key);
-  return holds && *holds;
 }
 
 // One changed byte, anywhere, and it is no receipt of ours any more.

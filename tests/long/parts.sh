@@ -23,15 +23,15 @@ passed() { echo "$(grep -c '^Test Passed' "$1") test programs passed"; }
 
 # sanitize [REGEX]: the tests under AddressSanitizer and UndefinedBehaviorSanitizer. Left out is what
 # runs nothing of ours (what must not compile, and the rules about the source), what puts its own
-# functions in the place of those that the sanitizer watches, and a second run of the same programs
-# behind a proxy that judges what they say.
+# functions in the place of those that the sanitizer watches, and what runs the same programs once
+# more to ask them something else.
 sanitize() {
   need "${TEST_PACKAGES[@]}"
   build asan mayfly_tests
   judges asan
   say "Testing under AddressSanitizer and UndefinedBehaviorSanitizer"
   (cd build/asan && MAYFLY_KILLS="${MAYFLY_SANITIZE_KILLS:-3}" \
-    ctest -j "$(jobs)" --output-on-failure --no-tests=error -LE 'compile_fail|tidy|fault|proxy' \
+    ctest -j "$(jobs)" --output-on-failure --no-tests=error -LE 'compile_fail|tidy|fault|repeat' \
       ${1+-R "$1"}) ||
     die "Tests failed under the sanitizers." "the report above names file and line"
   skipped build/asan

@@ -189,9 +189,9 @@ TEST_P(StoreErasure, AConversationEndsWithTheLastMessageThatIsLeft) {
   const ExpiryDay before = DayAt("2026-06-04");
   const auto contacts_at = [&](ExpiryDay day) {
     std::size_t rows = 0;
-    Must(office.store.engine().Scan(Family::Day(day),
-                                    {.prefix = store::schema::Key(store::schema::kContact)},
-                                    [&](std::string_view, std::string_view) { return ++rows > 0; }));
+    Must(office.store.engine().Scan(
+        Family::Day(day), {.prefix = store::schema::Key(store::schema::kContact)},
+        [&](std::string_view, std::string_view) { return ++rows > 0; }));
     return rows;
   };
   ASSERT_EQ(office.Find("anna").expires_at, StartOf(kEnd));
