@@ -305,6 +305,8 @@ Result<MessageId> ThreadWriter::Add(Thread& thread, const Placement& placement, 
   MAYFLY_RETURN_IF_ERROR(PutAttachments(id, slot, direction, attachments));
   const auto at = std::lower_bound(head.days.begin(), head.days.end(), placement.day);
   if (at == head.days.end() || *at != placement.day) head.days.insert(at, placement.day);
+  // One of which nothing was left lies where its last message would have ended.
+  if (thread.old != nullptr && !head.last_message) thread.reread = true;
   thread.day = std::max(thread.day, placement.day);
   thread.last_added_day = std::max(thread.last_added_day, placement.day);
   const schema::ThreadPosition position{placement.sent_at, placement.dkey};

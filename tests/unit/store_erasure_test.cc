@@ -291,6 +291,21 @@ TEST_P(StoreErasure, StaffDestroyAMessageAndTheReplyThatItCameFrom) {
   EXPECT_THAT(acts, Contains("messages.destroyed"));
 }
 
+TEST_P(StoreErasure, AConversationOfWhichNothingWasLeftEndsWithWhatComesNext) {
+  TempStore store(GetParam());
+  const Account account = Connect(*store, kNow);
+  const auto serve = [&](const std::string& id, TimePoint at) {
+    Must(store->collection().Collect(PageOf(account.id, {Incoming("anna", id, at)}), kNow));
+    return Inbox(*store, kNow).front();
+  };
+  const Conversation first = serve("a1", kNow);
+  Must(store->erasure().DestroyMessage(*first.last_message, Officer(), kNow));
+  const Conversation second = serve("a0", kNow - days(30));
+  EXPECT_EQ(second.id, first.id);
+  EXPECT_LT(second.expires_at, first.expires_at);
+  EXPECT_EQ(second.expires_at, Thread(*store, second.id, kNow).front().expires_at);
+}
+
 // --- too many at once
 
 TEST_P(StoreErasure, TooManyWithdrawalsAtOnceAreHiddenAndDestroyedADayLater) {
