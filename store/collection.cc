@@ -122,8 +122,11 @@ Result<CollectOutcome> Collection::Collect(const CollectedPage& page, TimePoint 
       ++outcome.past_horizon;
       continue;
     }
-    MAYFLY_ASSIGN_OR_RETURN(const bool erased, writer.IsErased(message.conversation, message.sender,
-                                                               message.direction, placement));
+    const auto described = descriptions.find(message.conversation);
+    MAYFLY_ASSIGN_OR_RETURN(
+        const bool erased,
+        writer.IsErased(message.conversation, message.sender, message.direction, placement,
+                        described == descriptions.end() ? nullptr : described->second));
     if (erased) {
       ++outcome.erased;
       continue;

@@ -197,7 +197,6 @@ inline constexpr const char* kPurposeTokenHash = "mf-token-hash";
 inline constexpr const char* kPurposeFingerprint = "mf-fingerprint";
 inline constexpr const char* kPurposeReplyBody = "mf-reply-body";
 inline constexpr const char* kPurposePageCursor = "mf-page-1";
-inline constexpr const char* kPurposeReceipts = "mf-receipts";
 inline constexpr const char* kPurposeRestriction = "mf-restriction";
 inline constexpr const char* kPurposeLedger = "mf-forward";
 inline constexpr const char* kPurposeKeysPrint = "mf-keys-print";

@@ -1,12 +1,10 @@
 #include "store/store.h"
 
 #include <algorithm>
-#include <array>
-#include <sodium.h>
-#include <tuple>
 
 #include "store/core.h"
 #include "store/inspect.h"
+#include "store/keys/receipt_signer.h"
 
 namespace mayfly::store {
 
@@ -96,38 +94,11 @@ std::string Store::PageCursorKey() const {
   return {reinterpret_cast<const char*>(key.data()), key.size()};
 }
 
-namespace {
-
-struct ReceiptKeys {
-  explicit ReceiptKeys(const KeyVault& vault) {
-    Pair seed = vault.PurposeKey(schema::kPurposeReceipts);
-    static_assert(std::tuple_size_v<Pair> == crypto_sign_SEEDBYTES);
-    crypto_sign_seed_keypair(pub.data(), secret.data(), seed.data());
-    sodium_memzero(seed.data(), seed.size());
-  }
-  ~ReceiptKeys() { sodium_memzero(secret.data(), secret.size()); }
-  ReceiptKeys(const ReceiptKeys&) = delete;
-  ReceiptKeys& operator=(const ReceiptKeys&) = delete;
-
-  std::array<unsigned char, crypto_sign_PUBLICKEYBYTES> pub;
-  std::array<unsigned char, crypto_sign_SECRETKEYBYTES> secret;
-};
-
-}  // namespace
-
 std::string Store::SignReceipt(std::string_view receipt) const {
-  const ReceiptKeys keys(impl_->core.vault());
-  std::string signature(crypto_sign_BYTES, '\0');
-  crypto_sign_detached(reinterpret_cast<unsigned char*>(signature.data()), nullptr,
-                       reinterpret_cast<const unsigned char*>(receipt.data()), receipt.size(),
-                       keys.secret.data());
-  return signature;
+  return ReceiptSigner(impl_->core.vault()).Sign(receipt);
 }
 
-std::string Store::ReceiptKey() const {
-  const ReceiptKeys keys(impl_->core.vault());
-  return {keys.pub.begin(), keys.pub.end()};
-}
+std::string Store::ReceiptKey() const { return ReceiptSigner(impl_->core.vault()).PublicKey(); }
 
 std::uint64_t Store::damaged_records() const { return impl_->core.damaged(); }
 

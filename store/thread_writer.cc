@@ -249,13 +249,30 @@ Result<std::optional<TimePoint>> ThreadWriter::BlockedUntil(const std::string& i
 }
 
 Result<bool> ThreadWriter::IsErased(const PlatformId& conversation, const PlatformId& sender,
-                                    Direction direction, const Placement& placement) {
-  MAYFLY_ASSIGN_OR_RETURN(auto until,
-                          BlockedUntil(schema::BlockInput(account_.id, conversation.Reveal())));
-  if (until && placement.born <= *until) return true;
-  if (direction != Direction::kIncoming || sender.empty()) return false;
-  MAYFLY_ASSIGN_OR_RETURN(until, BlockedUntil(schema::PersonInput(account_.id, sender.Reveal())));
-  return until && placement.born <= *until;
+                                    Direction direction, const Placement& placement,
+                                    const CollectedConversation* description) {
+  const auto is_blocked = [&](const std::string& input) -> Result<bool> {
+    MAYFLY_ASSIGN_OR_RETURN(const auto until, BlockedUntil(input));
+    return until && placement.born <= *until;
+  };
+  const auto is_erased = [&](const PlatformId& person) {
+    return is_blocked(schema::PersonInput(account_.id, person.Reveal()));
+  };
+  MAYFLY_ASSIGN_OR_RETURN(const bool blocked,
+                          is_blocked(schema::BlockInput(account_.id, conversation.Reveal())));
+  if (blocked) return true;
+  if (direction == Direction::kIncoming) return sender.empty() ? false : is_erased(sender);
+  // What we wrote to them alone. The conversation has no block of its own when the keys went before
+  // its head was read, because the first try to write the request down failed.
+  if (description != nullptr && !description->participants.empty()) {
+    if (description->group || description->participants.size() != 1) return false;
+    return is_erased(description->participants.front().platform_id);
+  }
+  MAYFLY_ASSIGN_OR_RETURN(const Thread* const thread, Find(conversation));
+  if (thread == nullptr || thread->head.group || thread->head.participants.size() != 1) {
+    return false;
+  }
+  return is_erased(thread->head.participants.front());
 }
 
 Result<bool> ThreadWriter::IsNameless(const Thread& thread, const PlatformId& person) {

@@ -80,8 +80,10 @@ class ThreadWriter {
   Result<bool> DestroyHeld(const MessageId& message);
   Result<bool> Restore(const MessageId& message);
   // Whether it was erased with its person, or with the conversation that only that person had.
+  // `description`: what the page says of that conversation; may be null.
   Result<bool> IsErased(const PlatformId& conversation, const PlatformId& sender,
-                        Direction direction, const Placement& placement);
+                        Direction direction, const Placement& placement,
+                        const CollectedConversation* description);
 
   // Writes heads, lookups, inbox rows and contacts. Last.
   Status Flush();

@@ -193,6 +193,28 @@ std::size_t RenderedBytes(const std::vector<Message>& messages) {
   return bytes;
 }
 
+std::string DispositionOf(const Attachment& attachment) {
+  static constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~";
+  static constexpr char kHex[] = "0123456789ABCDEF";
+  std::string field = "attachment";
+  if (attachment.name.empty()) return field;
+  field += "; filename*=UTF-8''";
+  for (const char c : attachment.name.Reveal()) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (kPlain.find(c) != std::string_view::npos) {
+      field += c;
+    } else if (c == '/' || c == '\\' || byte < 0x20 || byte == 0x7f) {
+      field += '_';
+    } else {
+      field += '%';
+      field += kHex[byte >> 4];
+      field += kHex[byte & 15];
+    }
+  }
+  return field;
+}
+
 void Render(json::Writer& writer, const Reply& reply) {
   writer.StartObject();
   writer.Field("id", reply.id.ToString());

@@ -41,6 +41,10 @@ void Render(json::Writer& writer, const store::HeldPerson& held);
 void Render(json::Writer& writer, const store::TokenInfo& token);
 void Render(json::Writer& writer, const SandboxReport& report);
 
+// Content-Disposition of what is to be saved (RFC 6266 with RFC 8187): its name in any script, and
+// none that leads into another folder.
+std::string DispositionOf(const Attachment& attachment);
+
 // Key and text, or null for an empty one.
 void StringOrNull(json::Writer& writer, std::string_view key, std::string_view value);
 // Key and time, or null.

@@ -44,8 +44,7 @@ class Access : public ::testing::Test {
   std::string Path(const std::string& name) const { return (service_.dir() / name).string(); }
   Answer AskFor(const std::string& role, const std::string& message, const std::string& recipient) {
     return service_.Ask(role, "POST", "/v1/access-packages",
-                        "{\"message_id\":\"" + message + "\",\"recipient\":\"" + recipient + "\"}",
-                        {{"Content-Type", "application/json"}});
+                        "{\"message_id\":\"" + message + "\",\"recipient\":\"" + recipient + "\"}");
   }
   RunResult Open(const std::string& package, const std::string& to, const std::string& identity,
                  const std::string& key) {

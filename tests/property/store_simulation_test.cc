@@ -42,11 +42,7 @@ class Simulation {
       clock_.Advance(minutes(1 + Pick(16 * 60)));
       ForgetEndedRestrictions();
       const int what = Pick(28);
-      // Not in an erasure: repeated after a request that was refused, it does not know the
-      // conversation any more, so that our own messages there are collected again.
-      if (fault_ && what != kErases) {
-        store_.engine().FailNextCommit(*std::exchange(fault_, std::nullopt));
-      }
+      if (fault_) store_.engine().FailNextCommit(*std::exchange(fault_, std::nullopt));
       if (what < 12) {
         Collect();
       } else if (what < 15) {
@@ -61,7 +57,7 @@ class Simulation {
         fault_ = static_cast<Fault>(Pick(3));  // in what is done next
       } else if (what < 21) {
         FinishErasures();
-      } else if (what == kErases) {
+      } else if (what < 22) {
         ErasePerson();
       } else if (what < 24) {
         DestroyOne();
@@ -93,8 +89,6 @@ class Simulation {
   }
 
  private:
-  static constexpr int kErases = 21;
-
   struct Known {  // a message as the platform has it
     std::string conversation;
     std::optional<TimePoint> sent_at;

@@ -467,6 +467,29 @@ TEST_P(StoreErasure, AnErasedPersonComesBackOnlyWithWhatTheyWriteAnew) {
   EXPECT_THAT(office.store.engine().Families(Family::Kind::kDay), IsEmpty());
 }
 
+// The request could not be written down, and the keys went all the same. Asked again, nothing can
+// tell any more which conversation was theirs.
+TEST_P(StoreErasure, AnErasureThatHadToBeAskedForTwiceBringsNothingBack) {
+  for (const Fault fault : {Fault::kRefused, Fault::kUnknownDone, Fault::kUnknownNotDone}) {
+    Office office(GetParam());
+    const auto anna = Must(office.store->erasure().PersonOf(office.Find("anna").id, Office::Now()));
+    office.store.engine().FailNextCommit(fault);
+    EXPECT_FALSE(office.store->erasure().ErasePerson(anna, Officer("tok_privacy"), Office::Now()));
+    EXPECT_THAT(office.Conversations(), Not(Contains("anna")));
+    const auto again =
+        office.store->erasure().ErasePerson(anna, Officer("tok_privacy"), Office::Now());
+    EXPECT_TRUE(again || again.error().code == ErrorCode::kNotFound);
+    EXPECT_EQ(office.ServeAgain(Office::Now()).stored, 0u) << "what we wrote to her included";
+    Must(office.store->erasure().RunOnce(Office::Now()));
+    EXPECT_EQ(office.ServeAgain(Office::Now()).stored, 0u);
+    EXPECT_THAT(office.Conversations(), Not(Contains("anna")));
+    // What she writes from now on is welcome, and what we wrote before stays gone.
+    office.Serve(Office::Now() + minutes(1),
+                 {Incoming("anna", "a9", Office::Now() + minutes(1), "anna-nine")});
+    EXPECT_EQ(office.ServeAgain(Office::Now() + minutes(1)).stored, 0u);
+  }
+}
+
 TEST_P(StoreErasure, WhoIsMeantIsClearOrRefused) {
   Office office(GetParam());
   auto& erasure = office.store->erasure();

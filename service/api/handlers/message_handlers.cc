@@ -74,29 +74,6 @@ class AttachmentSource final : public BodySource {
   ByteRange range_;
 };
 
-// RFC 6266 with RFC 8187: a name in any script, and none that leads into another folder.
-std::string DispositionOf(const Attachment& attachment) {
-  static constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~";
-  static constexpr char kHex[] = "0123456789ABCDEF";
-  std::string field = "attachment";
-  if (attachment.name.empty()) return field;
-  field += "; filename*=UTF-8''";
-  for (const char c : attachment.name.Reveal()) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (kPlain.find(c) != std::string_view::npos) {
-      field += c;
-    } else if (c == '/' || c == '\\' || byte < 0x20 || byte == 0x7f) {
-      field += '_';
-    } else {
-      field += '%';
-      field += kHex[byte >> 4];
-      field += kHex[byte & 15];
-    }
-  }
-  return field;
-}
-
 // Always to be saved, never to be shown by the browser by itself: whatever it holds runs nowhere.
 Result<Response> GetAttachment(const Call& call) {
   MAYFLY_ASSIGN_OR_RETURN(const auto id, PathId<MessageId>(call.request, "message"));
