@@ -1,4 +1,5 @@
-// The organisation's own words, from the configuration: for /v1/about, and for what people are given.
+// The organisation's own words, from the configuration: for /v1/about, and for what people are
+// given.
 #ifndef MAYFLY_SERVICE_API_ABOUT_TEXT_H_
 #define MAYFLY_SERVICE_API_ABOUT_TEXT_H_
 

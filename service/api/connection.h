@@ -173,8 +173,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool unread_ = false;  // the client may be sending what we shall not read
   std::string head_;     // of the answer
   std::string body_;
-  std::shared_ptr<EventStream> events_;  // while they go on
-  std::shared_ptr<BodySource> source_;   // while it is sent
+  std::shared_ptr<EventStream> events_;       // while they go on
+  std::shared_ptr<BodySource> source_;        // while it is sent
   std::optional<std::uint64_t> source_left_;  // absent: in chunks, until it ends
 };
 
