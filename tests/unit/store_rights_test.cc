@@ -682,6 +682,23 @@ TEST_P(StoreRights, APersonIsFoundByWhatTheyGaveUs) {
 }
 
 // Their slot is being replaced: what has not moved yet is counted all the same.
+TEST_P(StoreRights, WhatSomebodyWroteIntoAGroupThatTheyLeftIsFound) {
+  Office office(GetParam());
+  store::CollectedPage page = PageOf(office.account.id, {});
+  page.conversations.push_back({.id = PlatformId("group"),
+                                .participants = {{.platform_id = PlatformId("person-of-bert")},
+                                                 {.platform_id = PlatformId("person-of-carla")}},
+                                .group = true});
+  Must(office.store->collection().Collect(page, kNow));
+  const auto anna = Must(office.store->rights().FindById(
+      office.account.id, PlatformId("person-of-anna"), PrivacyOfficer(), kNow));
+  ASSERT_THAT(anna, SizeIs(1));
+  ASSERT_THAT(anna[0].conversations, SizeIs(2));
+  std::uint64_t in_groups = 0;
+  for (const auto& in : anna[0].conversations) in_groups += in.group ? in.messages : 0;
+  EXPECT_EQ(in_groups, 1u);
+}
+
 TEST_P(StoreRights, APersonIsFoundWholeInTheMiddleOfARenewal) {
   Office office(GetParam());
   store::CollectedPage page = PageOf(office.account.id, {});
