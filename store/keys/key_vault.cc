@@ -601,6 +601,7 @@ Status FileKeyVault::UnlinkDate(ExpiryDay day) {
     }
   }
   MAYFLY_RETURN_IF_ERROR(FileOf(day).Unlink());
+  internal::ForgetCompressed();  // what was being read when the keys went has been read by now
   const MutexLock lock(mutex_);
   dates_[day].state = State::kUnlinked;
   return {};

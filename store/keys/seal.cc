@@ -35,6 +35,9 @@ constexpr std::size_t kRandomAt = 13;
 constexpr std::size_t kCipherAt = kRandomAt + std::tuple_size_v<SealRandom>;
 constexpr std::size_t kTagBytes = crypto_aead_xchacha20poly1305_ietf_ABYTES;
 
+// The cipher works on the last, partial block of 64 bytes on its stack, and leaves it there.
+constexpr std::size_t kCipherStackBytes = 4096;
+
 // Plaintext: flags[1] size[4] body padding.
 constexpr std::size_t kPlainHeaderBytes = 5;
 constexpr std::size_t kPadTo = 16;
@@ -180,12 +183,13 @@ Status OpenSeal(const Pair& pair, const SealContext& context, std::string_view s
   const WipeAtEnd wipe_key(&key, sizeof key);
   const std::string bound = AssociatedData(context, *header);
   plain.resize(sealed.size() - kCipherAt - kTagBytes);
-  if (crypto_aead_xchacha20poly1305_ietf_decrypt(
+  const bool opened =
+      crypto_aead_xchacha20poly1305_ietf_decrypt(
           reinterpret_cast<std::uint8_t*>(plain.data()), nullptr, nullptr, in + kCipherAt,
           sealed.size() - kCipherAt, reinterpret_cast<const std::uint8_t*>(bound.data()),
-          bound.size(), key.nonce.data(), key.key.data()) != 0) {
-    return DoesNotOpen(context);
-  }
+          bound.size(), key.nonce.data(), key.key.data()) == 0;
+  sodium_stackzero(kCipherStackBytes);
+  if (!opened) return DoesNotOpen(context);
   return {};
 }
 
@@ -208,6 +212,7 @@ std::string SealPlaintext(const Pair& pair, const SealContext& context, const Se
       out + kCipherAt, nullptr, reinterpret_cast<const std::uint8_t*>(plain.data()), plain.size(),
       reinterpret_cast<const std::uint8_t*>(bound.data()), bound.size(), nullptr, key.nonce.data(),
       key.key.data());
+  sodium_stackzero(kCipherStackBytes);
   return sealed;
 }
 
