@@ -47,7 +47,7 @@ class SystemBootTimer final : public BootTimer {
   std::string boot_id_;
 };
 
-// The machine's clock. The only caller of std::chrono::system_clock::now() in the project.
+// The machine's clock. The only caller of std::chrono::system_clock::now() in the programs.
 class SystemClock final : public Clock {
  public:
   TimePoint Now() const override;
